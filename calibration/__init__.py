@@ -1,0 +1,1 @@
+"""Texts become ranges, and ranges become scales."""
