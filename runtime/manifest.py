@@ -1,0 +1,156 @@
+"""bvx.json: what a bundle says of itself. The format is described in docs/bundle.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .parity import Tolerance
+
+__all__ = [
+    "FORMAT",
+    "FileEntry",
+    "Manifest",
+    "ModelInfo",
+    "PassLog",
+    "Profile",
+    "TensorSpec",
+    "TokenizerInfo",
+    "Variant",
+]
+
+FORMAT = 1
+"""The version of the bundle format that this bvx writes, and the newest that it reads."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One graph input or output: its name, NumPy dtype name, and shape (a string is a named dynamic axis)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The shapes (batch, length in tokens) that an engine is built for; `opt` is the one it is tuned for."""
+
+    min: tuple[int, int]
+    opt: tuple[int, int]
+    max: tuple[int, int]
+
+    def covers(self, batch: int, length: int) -> bool:
+        return self.min[0] <= batch <= self.max[0] and self.min[1] <= length <= self.max[1]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Where the weights came from. `random` marks weights that were never trained."""
+
+    id: str
+    revision: str | None
+    random: bool
+    parameters: int
+    unexpected_weights: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TokenizerInfo:
+    """How texts become batches. `standin` marks a vocabulary that bvx made because weights are random."""
+
+    pad_token: str
+    pad_id: int
+    pad_type_id: int
+    padding_side: Literal["left", "right"]
+    standin: bool = False
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle: its path (POSIX, relative to the bundle), its SHA-256 and its size in bytes."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One runnable graph: a precision lowered for a target.
+
+    `file` is a path relative to the bundle. `state` is "verified" (parity was proven through the engine that
+    serves it, on `verified_on`), "not-runnable-here" (its engine was not on the machine that made it) or "failed".
+    `engine_options` are what its engine has to be told so that the graph runs in the form that was measured.
+    `kept` maps operators that stayed in a higher precision to the reason.
+    """
+
+    precision: str
+    target: str
+    file: str
+    state: Literal["verified", "not-runnable-here", "failed"]
+    verified_on: Mapping[str, str] = field(default_factory=dict)
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The name that parity rows and golden values know it by, such as `fp32/cpu`."""
+        return f"{self.precision}/{self.target}"
+
+
+@dataclass(frozen=True)
+class PassLog:
+    """What one pass did: how often it applied, and why it did not where it could have (reason -> count)."""
+
+    name: str
+    applied: int
+    refusals: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of bvx.json.
+
+    `head` holds what the task's answer needs beyond the graph (labels, problem type, pooling, mask token id);
+    `max_length` is the usable length in tokens, special tokens included. `parity` holds, per variant key
+    ("fp32/cpu"), the rows of the report that let it be published; `tolerances` holds, per precision, what
+    a machine that verifies the bundle allows. `input_limits` says, per input, below what every value must lie
+    (the rows of the table that it picks from).
+    """
+
+    format: int
+    bvx_version: str
+    model: ModelInfo
+    family: str
+    task: str
+    head: Mapping[str, Any]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_length: int
+    tokenizer: TokenizerInfo | None
+    variants: tuple[Variant, ...]
+    files: tuple[FileEntry, ...]
+    profiles: tuple[Profile, ...] = ()
+    passes: Mapping[str, tuple[PassLog, ...]] = field(default_factory=dict)
+    parity: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    input_limits: Mapping[str, int] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of bvx.json. Raises ValueError for a number that JSON does not have (NaN, infinity)."""
+        from .manifest_json import write_manifest
+
+        return write_manifest(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The manifest in the text of a bvx.json from anywhere.
+
+        Raises BundleError that names the first field which is missing or wrong, or says who made a newer format.
+        """
+        from .manifest_json import read_manifest
+
+        return read_manifest(text)

@@ -1,0 +1,204 @@
+"""Texts to token ids, by the frozen tokenizer.json alone.
+
+The shared `tokenizers.Tokenizer` is never changed after loading: padding is done in NumPy (feeds.py), and truncation
+by a second instance, so that any number of threads may tokenise at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BundleError, InputError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+__all__ = ["Tokenizer", "Tokens"]
+
+_LONGEST_FILE = 64 * 2**20
+"""No vocabulary in use comes near (XLM-R's tokenizer.json has 17 MB); parsing takes several times the file's size."""
+
+_CHUNK = 1024
+"""Texts tokenised at once: the library's own results take some hundred bytes per token until they are compacted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """One text, or pair of texts, as the model reads it, special tokens included.
+
+    `ids` and `type_ids` are int64 [tokens].
+    """
+
+    ids: NDArray[np.int64]
+    type_ids: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Tokenizer:
+    """The tokenizer.json at `path`, for a model that takes at most `max_length` tokens.
+
+    Raises BundleError when the file is not a tokenizer that the tokenizers library can use.
+    """
+
+    def __init__(self, path: Path, max_length: int) -> None:
+        self.path = path
+        self.max_length = max_length
+        self._whole = _read(path)
+        self._cutting: tokenizers.Tokenizer | None = None
+        self._making = Lock()
+        _keep_forks_quiet()
+
+    def encode(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, truncate: bool = False
+    ) -> list[Tokens]:
+        """The tokens of every text (or of texts[i] and pairs[i] together), in order.
+
+        `truncate` cuts a text that is too long at its end, of a pair the longer one first. Raises InputError for what
+        is not text, for a text without any token, and without `truncate` for one longer than `max_length`.
+        """
+        _check_texts(texts, "text", "texts")
+        if pairs is not None:
+            _check_texts(pairs, "pair", "pairs")
+            if len(pairs) != len(texts):
+                raise InputError(f"There are {len(texts)} texts and {len(pairs)} pairs.", "Give one pair to each text.")
+        found: list[Tokens] = []
+        for start in range(0, len(texts), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            found += self._encode_chunk(texts[chunk], pairs and pairs[chunk], truncate)
+        self._check_lengths(found)
+        return found
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """The text that `ids` stand for."""
+        with self._guarded():
+            return self._whole.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def find(self, token: str) -> int | None:
+        """The id of the token spelled exactly `token`, if there is one."""
+        with self._guarded():
+            return self._whole.token_to_id(token)
+
+    def split(self, text: str) -> list[int]:
+        """The ids of `text` alone, without special tokens around it."""
+        with self._guarded():
+            return list(self._whole.encode(text, add_special_tokens=False).ids)
+
+    def tokens(self, ids: Sequence[int]) -> list[str | None]:
+        """How the vocabulary spells each id."""
+        with self._guarded():
+            return [self._whole.id_to_token(number) for number in ids]
+
+    def _encode_chunk(self, texts: Sequence[str], pairs: Sequence[str] | None, truncate: bool) -> list[Tokens]:
+        library = self._truncating() if truncate else self._whole
+        inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        with self._guarded():
+            # Even for one text: unlike encode() it lets other Python threads run meanwhile.
+            encodings = library.encode_batch_fast(inputs)
+        return [Tokens(np.array(one.ids, np.int64), np.array(one.type_ids, np.int64)) for one in encodings]
+
+    def _truncating(self) -> tokenizers.Tokenizer:
+        """A second instance that truncates, made when it is first asked for."""
+        with self._making:
+            if self._cutting is None:
+                cutting = _read(self.path)
+                with self._guarded():
+                    cutting.enable_truncation(self.max_length, strategy="longest_first")
+                self._cutting = cutting
+            return self._cutting
+
+    def _check_lengths(self, found: Sequence[Tokens]) -> None:
+        for number, tokens in enumerate(found):
+            name = "The text" if len(found) == 1 else f"texts[{number}]"
+            if len(tokens) > self.max_length:
+                raise InputError(
+                    f"{name} is {len(tokens)} tokens long; this model takes at most {self.max_length}, special tokens "
+                    "included.",
+                    "Shorten it, or have it cut with truncate=True.",
+                )
+            if not len(tokens):
+                raise InputError(f"{name} has no tokens.", "Leave it out.")
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with _guard(f"{self.path} failed on this text"):
+            yield
+
+
+def _read(path: Path) -> tokenizers.Tokenizer:
+    import tokenizers
+
+    again = "Copy or download the bundle again, or export it again with `bvx export`."
+    try:
+        size = path.stat().st_size
+        if size > _LONGEST_FILE:
+            raise BundleError(f"{path} has {size:,} bytes; no vocabulary needs more than {_LONGEST_FILE:,}.", again)
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error}).", again) from error
+    with _guard(f"{path} is not a tokenizer.json that tokenizers {tokenizers.__version__} can read"):
+        library = tokenizers.Tokenizer.from_buffer(content)
+        library.no_padding()
+        library.no_truncation()
+        return library
+
+
+@contextmanager
+def _guard(what: str) -> Iterator[None]:
+    """Turn what the Rust side raises into a BundleError: its panics are no Exception, and would end a service."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        again = "Export the bundle again with `bvx export`, or upgrade tokenizers (`pip install --upgrade tokenizers`)."
+        raise BundleError(f"{what} ({str(error)[:200]}).", again) from error
+
+
+def _check_texts(texts: Sequence[Any], one: str, many: str) -> None:
+    for number, text in enumerate(texts):
+        name = f"The {one}" if len(texts) == 1 else f"{many}[{number}]"
+        if not isinstance(text, str):
+            step = "Decode it first." if isinstance(text, bytes) else "Give a str, or a list of str."
+            raise InputError(f"{name} is {type(text).__name__}, not str.", step)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{name} has half a surrogate pair (U+{ord(text[error.start]):04X}) at position {error.start}: "
+                "it is no valid Unicode.",
+                "Decode its bytes again, with errors='replace'.",
+            ) from error
+
+
+@cache
+def _keep_forks_quiet() -> None:
+    """Settle for the tokenizers library that forked children tokenise in one thread.
+
+    It would settle the same by itself, since its threads do not survive a fork, but warn on stderr in every child.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    name = "TOKENIZERS_PARALLELISM"
+    unset: list[bool] = []
+
+    def before() -> None:
+        unset.append(name not in os.environ)
+        os.environ.setdefault(name, "false")
+
+    def after_in_parent() -> None:
+        if unset.pop():
+            os.environ.pop(name, None)
+
+    os.register_at_fork(before=before, after_in_parent=after_in_parent)

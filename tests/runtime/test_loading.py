@@ -1,0 +1,82 @@
+"""`load`: the variant and engine that were asked for, or a sentence that says why not."""
+
+import pytest
+
+from bvx.runtime.errors import BundleError, EngineMismatch, ParityFailed, PlanError
+from bvx.runtime.loading import load
+from bvx.runtime.machine import allowed_cores
+from bvx.runtime.manifest import TensorSpec, Variant
+
+
+def variant(precision="fp32", target="cpu", state="verified", **options):
+    return Variant(precision, target, "onnx/cpu/fp32.onnx", state, engine_options=options)
+
+
+def test_threads_are_what_the_container_may_use_unless_said(make_bundle):
+    path = make_bundle().path
+    with load(path) as model:
+        assert model.engine.threads == allowed_cores()
+    with load(path, threads=3, spin=True) as model:
+        assert model.engine.threads == 3 and len(model("cat")) == 3
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_a_number_of_threads_that_cannot_be_is_refused(make_bundle, threads):
+    with pytest.raises(PlanError, match="threads is"):
+        load(make_bundle().path, threads=threads)
+
+
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime", "ort"])
+def test_engines_go_by_their_names(make_bundle, engine):
+    with load(str(make_bundle().path), engine=engine, threads=1) as model:
+        assert model.engine.name == "onnxruntime"
+
+
+def test_an_unknown_engine_is_refused_with_the_known_ones(make_bundle):
+    with pytest.raises(EngineMismatch, match="no engine 'tvm'. Choose one of: auto, onnxruntime"):
+        load(make_bundle().path, engine="tvm")
+
+
+def test_the_first_precision_is_the_default_and_others_are_asked_for(make_bundle):
+    path = make_bundle(variants=(variant(), variant("int8"))).path
+    with load(path, threads=1) as model:
+        assert model.precision == "fp32"
+    with load(path, threads=1, precision="int8") as model:
+        assert model.precision == "int8"
+    with pytest.raises(BundleError, match="no fp16 variant"):
+        load(path, precision="fp16")
+
+
+def test_variants_for_other_targets_are_passed_over(make_bundle):
+    path = make_bundle(variants=(variant("fp16", "tensorrt"), variant())).path
+    with load(path, threads=1) as model:
+        assert model.variant.key == "fp32/cpu"
+    with pytest.raises(EngineMismatch, match="made for tensorrt, and onnxruntime serves cpu"):
+        load(path, precision="fp16")
+
+
+def test_a_variant_that_failed_is_not_served(make_bundle):
+    with pytest.raises(BundleError, match=r"fp32/cpu \(failed\)"):
+        load(make_bundle(variants=(variant(state="failed"),)).path)
+
+
+def test_a_variant_that_was_never_verified_is_verified_by_the_first_load(make_bundle):
+    bundle = make_bundle(variants=(variant(state="not-runnable-here"),))
+    with load(bundle.path, threads=1) as model:
+        assert len(model("cat")) == 3
+    bundle.replace_model(type(bundle.weights)(types=bundle.weights.types * 2))
+    with pytest.raises(ParityFailed, match=r"never verified, and on this machine [12] of [12] comparisons"):
+        load(bundle.path, threads=1)
+
+
+def test_a_graph_with_other_inputs_than_the_manifest_says_is_refused(make_bundle):
+    bundle = make_bundle(inputs=(TensorSpec("input_ids", "int64", ("batch", "sequence")),))
+    with pytest.raises(BundleError, match=r"has the inputs input_ids, attention_mask.*bvx.json says input_ids"):
+        load(bundle.path, threads=1)
+
+
+def test_a_task_of_a_newer_bvx_is_refused_with_those_that_are_known(make_bundle):
+    bundle = make_bundle()
+    bundle.change(task="depth-estimation")
+    with pytest.raises(BundleError, match="task is 'depth-estimation'; this bvx answers feature-extraction"):
+        load(bundle.path)
