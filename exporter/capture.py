@@ -1,0 +1,113 @@
+"""The door to torch.onnx: a PyTorch encoder becomes a raw ONNX graph, named as transformers names things."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import onnx_ir as ir
+import torch
+
+from ..runtime.errors import UnsupportedModel
+
+__all__ = ["OPSET", "Named", "capture"]
+
+OPSET = 23
+"""The first opset with `Attention`; `Gelu` and `LayerNormalization` are older."""
+
+
+class Named(torch.nn.Module):
+    """A transformers encoder with a fixed signature: input tensors in, the chosen outputs out, in order.
+
+    The two-dimensional mask becomes `[batch, 1, length, length]` here, in four nodes, and not in transformers'
+    mask preamble, which leaves some thirty. transformers takes a mask of four dimensions as it is.
+    """
+
+    def __init__(self, model: torch.nn.Module, outputs: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.outputs = tuple(outputs)
+        self.hidden_states = any(name.startswith("hidden_states.") for name in self.outputs)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """int64 [batch, length] each -> one tensor per name in `outputs`."""
+        batch, length = input_ids.shape
+        mask = attention_mask.bool().unsqueeze(1).unsqueeze(1).expand(batch, 1, length, length)
+        optional = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        found = self.model(
+            input_ids=input_ids, attention_mask=mask, output_hidden_states=self.hidden_states, **optional
+        )
+        return tuple(_pick(found, name) for name in self.outputs)
+
+
+def _pick(found: Any, name: str) -> torch.Tensor:
+    kind, _, index = name.partition(".")
+    value = found[kind]
+    return cast(torch.Tensor, value[int(index)] if index else value)
+
+
+def capture(model: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
+    """Export `model` with dynamic batch and length, at opset 23, with weights by reference and nothing optimised.
+
+    Args:
+        model: in eval mode, float32, SDPA attention.
+        inputs: the graph's inputs in order; each is int64 [batch, sequence].
+        outputs: names of transformers' output fields; `hidden_states.3` is the fourth of the hidden states.
+
+    Raises UnsupportedModel when PyTorch cannot trace the model; the cause is chained.
+    """
+    wrapped = Named(model, outputs).eval()
+    # Two rows of three tokens: a dimension of 1 would be specialised to 1.
+    example = {name: torch.ones(2, 3, dtype=torch.int64) for name in inputs}
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                wrapped,
+                kwargs=example,
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=dict.fromkeys(inputs, axes),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                optimize=False,
+                verbose=False,
+            )
+    except Exception as error:
+        raise UnsupportedModel(
+            f"PyTorch could not trace {type(model).__name__}: {error}".splitlines()[0],
+            "Check that this checkpoint runs in transformers with attn_implementation='sdpa'.",
+        ) from error
+    assert program is not None
+    captured = program.model
+    captured.graph.name = type(model).__name__
+    _strip_wrapper(captured.graph)
+    return captured
+
+
+def _strip_wrapper(graph: ir.Graph) -> None:
+    """Weights are called as the checkpoint calls them: without the wrapper's `model.`."""
+    for name in list(graph.initializers):
+        value = graph.initializers[name]
+        value.name = name.removeprefix("model.")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns about packages that are not installed and names that it does not use."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,198 @@
+"""The door to transformers: a checkpoint's configuration, weights and tokenizer, checked, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from ...runtime.errors import UnsupportedModel
+from ...runtime.manifest import ModelInfo
+from ...runtime.tasks import Task, find_task
+from ..families import Family, find_architecture, find_family, recognise
+from ..plan import ExportPlan
+from ..progress import Progress, Silent
+from .config import choose_family, complete_config, read_config
+from .hub import Source, find_checkpoint
+from .sentence import Modules, plain_modules, read_modules
+from .standin import make_random_model, make_tokenizer
+from .task import choose_task, text_classification_head
+from .tokenizer import FrozenTokenizer, freeze_folder
+from .weights import Loaded, load_weights, settle
+
+__all__ = ["Checkpoint", "FrozenTokenizer", "checkpoint_from_model", "load_checkpoint"]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Everything that an export needs to know of a model.
+
+    `model` is the transformers model: float32, eval mode, SDPA attention, no gradients. `config` is its configuration
+    with transformers' defaults filled in. `outputs` are the task's outputs that this model has. `head` is the
+    manifest's. `extra_files` are the files that the bundle keeps beside the tokenizer's, by path. `max_length` is the
+    longest input in tokens, special tokens included.
+    """
+
+    model: torch.nn.Module
+    config: Mapping[str, Any]
+    family: Family
+    task: Task
+    outputs: tuple[str, ...]
+    head: Mapping[str, Any]
+    tokenizer: FrozenTokenizer | None
+    model_info: ModelInfo
+    max_length: int
+    extra_files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def unexpected_weights(self) -> tuple[str, ...]:
+        """The checkpoint's weights that a model for this task has no place for (other heads, poolers)."""
+        return self.model_info.unexpected_weights
+
+
+def load_checkpoint(plan: ExportPlan, progress: Progress | None = None) -> Checkpoint:
+    """The checkpoint that the plan names, downloaded where it has to be, or made up with `plan.random_weights`.
+
+    Raises CheckpointError when it cannot be found or read or misses weights, UnknownFamily, UnsupportedModel, and
+    PlanError for an unknown task.
+    """
+    progress = progress or Silent()
+    if plan.random_weights:
+        return _random_checkpoint(plan, progress)
+    source = find_checkpoint(plan.model, plan.revision, progress)
+    progress.stage("load")
+    modules = read_modules(source.folder) if (source.folder / "modules.json").is_file() else None
+    raw, folder = _read(source, modules)
+    family = choose_family(raw, plan.family)
+    task = choose_task(plan.task, raw, source.folder)
+    config = complete_config(raw, family)
+    loaded = load_weights(folder, config, family, task)
+    if family.pooler and "pooler_output" in task.outputs and not loaded.has_pooler:
+        progress.warn("The checkpoint has no pooler, so the bundle has no pooler_output.")
+    facts = config.to_dict()
+    lowercase_first = modules is not None and modules.lowercase
+    tokenizer = freeze_folder(
+        folder, facts, family, max_length=family.usable_length(facts), lowercase_first=lowercase_first
+    )
+    return _assemble(loaded, family, task, tokenizer, source, modules, progress)
+
+
+def checkpoint_from_model(
+    model: torch.nn.Module,
+    tokenizer_folder: Path | None = None,
+    *,
+    task: str,
+    family: Family | None = None,
+    model_id: str = "a model in memory",
+) -> Checkpoint:
+    """A transformers model that is already in memory (it is put into eval mode and float32), as a checkpoint.
+
+    Without a tokenizer's folder the checkpoint has none, and fill-mask no mask token.
+    """
+    config = model.config
+    assert isinstance(config, transformers.PretrainedConfig)
+    facts = config.to_dict()
+    family = family or recognise(facts)
+    tokenizer = None
+    if tokenizer_folder is not None:
+        tokenizer = freeze_folder(tokenizer_folder, facts, family, max_length=family.usable_length(facts))
+    has_pooler = getattr(model, "pooler", None) is not None
+    loaded = Loaded(settle(model), (), has_pooler)
+    source = Source(Path(), model_id, None)
+    return _assemble(loaded, family, find_task(task), tokenizer, source, None, Silent())
+
+
+def _read(source: Source, modules: Modules | None) -> tuple[dict[str, Any], Path]:
+    folder = source.folder / modules.transformer if modules else source.folder
+    return read_config(folder), folder
+
+
+def _random_checkpoint(plan: ExportPlan, progress: Progress) -> Checkpoint:
+    """Random weights for a known architecture, or for the config.json of a local folder."""
+    progress.stage("random weights")
+    folder, normalize = Path(plan.model).expanduser(), False
+    if (folder / "config.json").is_file():
+        name, raw = folder.resolve().name, read_config(folder)
+        family = choose_family(raw, plan.family)
+    else:
+        name, family, listed = find_architecture(plan.model)
+        raw, normalize = dict(listed), name in family.embedders
+        if plan.family is not None and find_family(plan.family) is not family:
+            choose_family(family.prepare_config(raw), plan.family)
+            family = find_family(plan.family)
+    is_embedder = normalize and plan.task is None
+    task = find_task("sentence-similarity") if is_embedder else choose_task(plan.task, raw, None)
+    config = complete_config(raw, family)
+    facts = config.to_dict()
+    max_length = family.usable_length(facts)
+    model = make_random_model(config, task, plan.seed)
+    has_pooler = getattr(model, "pooler", None) is not None
+    modules = plain_modules(int(facts["hidden_size"]), max_length, normalize=normalize)
+    tokenizer = make_tokenizer(family, facts, max_length=max_length)
+    source = Source(folder, name, None)
+    loaded = Loaded(model, (), has_pooler)
+    is_sentence = task.name == "sentence-similarity"
+    return _assemble(loaded, family, task, tokenizer, source, modules if is_sentence else None, progress, random=True)
+
+
+def _assemble(
+    loaded: Loaded,
+    family: Family,
+    task: Task,
+    tokenizer: FrozenTokenizer | None,
+    source: Source,
+    modules: Modules | None,
+    progress: Progress,
+    *,
+    random: bool = False,
+) -> Checkpoint:
+    config: Any = loaded.model.config
+    config.architectures = [type(loaded.model).__name__]
+    facts = config.to_dict()
+    max_length = family.usable_length(facts)
+    if task.name == "sentence-similarity" and modules is None:
+        progress.warn("The checkpoint has no modules.json; its embeddings are the mean over tokens, not normalised.")
+        modules = plain_modules(int(facts["hidden_size"]), max_length, normalize=False)
+    files = {"config.json": _config_json(config)}
+    if task.name == "sentence-similarity" and modules is not None:
+        files |= modules.files
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    outputs = tuple(name for name in task.outputs if name != "pooler_output" or loaded.has_pooler)
+    return Checkpoint(
+        model=loaded.model,
+        config=facts,
+        family=family,
+        task=task,
+        outputs=outputs,
+        head=_head(task, facts, tokenizer, modules),
+        tokenizer=tokenizer,
+        model_info=ModelInfo(source.id, source.revision, random, parameters, loaded.unexpected),
+        max_length=max_length,
+        extra_files=files,
+    )
+
+
+def _head(
+    task: Task, config: Mapping[str, Any], tokenizer: FrozenTokenizer | None, modules: Modules | None
+) -> dict[str, Any]:
+    """What the manifest's `head` holds for this task."""
+    if task.name == "text-classification":
+        return text_classification_head(config)
+    if task.name == "sentence-similarity" and modules is not None:
+        return modules.head
+    if task.name == "fill-mask" and tokenizer is not None:
+        if tokenizer.mask_token is None:
+            raise UnsupportedModel(
+                "The vocabulary has no mask token, which fill-mask needs.", "Use --task feature-extraction."
+            )
+        return {"mask_token": tokenizer.mask_token, "mask_token_id": tokenizer.mask_token_id}
+    return {}
+
+
+def _config_json(config: Any) -> bytes:
+    """config.json as save_pretrained writes it: with model_type and architectures, without the way here."""
+    return (config.to_json_string(use_diff=True).strip() + "\n").encode()

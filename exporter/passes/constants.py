@@ -1,0 +1,53 @@
+"""Whatever is known before the first text arrives is computed now."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from ...runtime.manifest import PassLog
+
+__all__ = ["fold_constants"]
+
+FOLD_AT_MOST = 1024
+"""Bytes: shape arithmetic and scalars are folded, weights never are."""
+
+
+def fold_constants(model: ir.Model) -> PassLog:
+    """`f(c)` becomes its value; `Identity(x)` and a Slice of everything become `x`; equal nodes become one."""
+    before = model.graph.num_nodes()
+    optimizer.fold_constants(
+        model, onnx_shape_inference=True, input_size_limit=FOLD_AT_MOST, output_size_limit=FOLD_AT_MOST
+    )
+    _drop_whole_slices(model.graph)
+    for tidy in (
+        common.IdentityEliminationPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+    ):
+        tidy(model)
+    return PassLog("fold_constants", before - model.graph.num_nodes())
+
+
+def constant(value: ir.Value | None) -> list[int] | None:
+    """The integers of a small constant, or None."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    if tensor is None or tensor.size > FOLD_AT_MOST:
+        return None
+    return [int(number) for number in tensor.numpy().reshape(-1)]
+
+
+def _drop_whole_slices(graph: ir.Graph) -> None:
+    """`x[0:max:1]` along any axis is `x`."""
+    for node in list(graph):
+        if node.op_type != "Slice" or len(node.inputs) != 5:
+            continue
+        starts, ends, _, steps = (constant(i) for i in node.inputs[1:])
+        source = node.inputs[0]
+        if starts and ends and steps and source is not None:
+            whole = not any(starts) and all(end >= 2**31 - 1 for end in ends) and all(step == 1 for step in steps)
+            if whole and not node.outputs[0].is_graph_output():
+                node.outputs[0].replace_all_uses_with(source)
+                graph.remove(node, safe=True)

@@ -1,0 +1,94 @@
+"""From the words of `bvx export` to a checked ExportPlan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..runtime.errors import PlanError
+from ..runtime.manifest import Profile
+from .plan import ExportPlan
+
+__all__ = ["Request", "default_out", "make_plan", "read_profile"]
+
+_SHAPE = re.compile(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was typed, as it was typed: `precision` and `target` are lists with commas, `profiles` MIN:OPT:MAX."""
+
+    model: str
+    task: str | None = None
+    family: str | None = None
+    revision: str | None = None
+    precision: str = "fp32"
+    target: str = "cpu"
+    profiles: tuple[str, ...] = ()
+    hidden_states: bool = False
+    out: Path | None = None
+    overwrite: bool = False
+    random_weights: bool = False
+    seed: int = 0
+
+
+def make_plan(request: Request) -> ExportPlan:
+    """The plan that `request` asks for, checked. Raises one PlanError that holds every fault."""
+    faults: list[str] = []
+    profiles: list[Profile] = []
+    for text in request.profiles:
+        try:
+            profiles.append(read_profile(text))
+        except PlanError as error:
+            faults.append(str(error))
+    plan = ExportPlan(
+        model=request.model,
+        out=request.out or default_out(request.model),
+        task=request.task,
+        family=request.family,
+        revision=request.revision,
+        precisions=_split(request.precision),
+        targets=_split(request.target),
+        profiles=tuple(profiles),
+        hidden_states=request.hidden_states,
+        random_weights=request.random_weights,
+        seed=request.seed,
+        overwrite=request.overwrite,
+    )
+    try:
+        plan.check()
+    except PlanError as error:
+        if not faults:
+            raise
+        raise PlanError(" ".join([*faults, error.cause]), error.next_step) from error
+    if faults:
+        raise PlanError(" ".join(faults))
+    return plan
+
+
+def read_profile(text: str) -> Profile:
+    """`1x16:8x128:32x512` as a Profile: batch x length, least, best and most. Raises PlanError."""
+    shapes = [_SHAPE.fullmatch(part.strip()) for part in text.split(":")]
+    found = [(int(shape[1]), int(shape[2])) for shape in shapes if shape]
+    if len(found) != 3 or len(shapes) != 3:
+        raise PlanError(f"{text!r} is no profile.", "Write MIN:OPT:MAX as batch x length, such as 1x16:8x128:32x512.")
+    least, best, most = found
+    if not all(least[axis] <= best[axis] <= most[axis] for axis in (0, 1)):
+        raise PlanError(
+            f"The profile {text!r} does not grow from MIN over OPT to MAX.", "Write the smallest batch and length first."
+        )
+    return Profile(least, best, most)
+
+
+def default_out(model: str) -> Path:
+    """Where a bundle goes when nothing is said: the last part of `model` with .bvx, in the current folder."""
+    path = Path(model).expanduser()
+    name = path.resolve().name if path.is_dir() else path.name
+    return Path(f"{name or 'model'}.bvx")
+
+
+def _split(names: str | Sequence[str]) -> tuple[str, ...]:
+    parts = names.split(",") if isinstance(names, str) else names
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))

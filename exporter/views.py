@@ -1,0 +1,274 @@
+"""What a person reads: every command's JSON document as lines and tables, still plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Block",
+    "Table",
+    "format_bytes",
+    "view_answer",
+    "view_bundle",
+    "view_cosines",
+    "view_doctor",
+    "view_export",
+    "view_verification",
+]
+
+_SHOWN_TEXT = 70
+_SHOWN_NUMBERS = 6
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under `title`; `columns` may be empty when they speak for themselves."""
+
+    title: str
+    columns: Row
+    rows: tuple[Row, ...]
+
+
+Block = str | Table
+
+
+def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx inspect`: inspection.describe's document."""
+    model = document["model"]
+    facts = [
+        ("model", _name_model(model)),
+        ("family, task", f"{document['family']}, {document['task']}"),
+        ("parameters", f"{model['parameters']:,}"),
+        ("length", f"up to {document['max_length']} tokens, special tokens included"),
+        ("inputs", ", ".join(map(_name_tensor, document["inputs"]))),
+        ("outputs", ", ".join(map(_name_tensor, document["outputs"]))),
+        *((f"{name}", _shorten(_spell(value))) for name, value in document["head"].items()),
+        *(("profile", _name_profile(profile)) for profile in document["profiles"]),
+        ("tokenizer", _name_tokenizer(document["tokenizer"])),
+        ("made by", f"bvx {document['bvx_version']}" + _name_tools(document["tools"])),
+    ]
+    if model["unexpected_weights"]:
+        facts.append(("unused weights", _shorten(", ".join(model["unexpected_weights"]))))
+    yield document["path"]
+    yield Table("", (), tuple(facts))
+    yield Table(
+        "Variants",
+        ("variant", "size", "state", "file"),
+        tuple((one["key"], format_bytes(one["bytes"]), one["state"], one["file"]) for one in document["variants"]),
+    )
+    for variant in document["variants"]:
+        yield from _view_parity(f"Parity of {variant['key']} with PyTorch{_name_place(variant)}", variant["parity"])
+        if variant["kept"]:
+            yield Table(f"Kept in higher precision in {variant['key']}", (), tuple(variant["kept"].items()))
+    for key, logs in document["passes"].items():
+        rows = tuple((log["name"], str(log["applied"]), _name_refusals(log["refusals"])) for log in logs)
+        yield Table(f"Passes ({key})", ("pass", "applied", "left alone"), rows)
+
+
+def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx export`: the bundle's document, in short, and what to type next."""
+    yield f"{_name_model(document['model'])}: {document['family']}, {document['task']}"
+    rows = []
+    for variant in document["variants"]:
+        worst = max((_or_infinite(row["max_abs"]) for row in variant["parity"]), default=math.inf)
+        parity = f"{worst:.1e} of scale" if variant["parity"] else "not measured"
+        rows.append((variant["key"], format_bytes(variant["bytes"]), parity, variant["state"], variant["file"]))
+    yield Table("", ("variant", "size", "largest difference", "state", "file"), tuple(rows))
+    yield f"Bundle: {document['path']}"
+    yield f"Next:   {document['next']}"
+
+
+def view_verification(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx verify`: one table per report, and what the bisection found."""
+    for report in document["reports"]:
+        yield from _view_parity(f"{report['variant']} on {report['engine']}", report["summary"])
+        if report["diverged_at"]:
+            yield f"The first layer that differs is {report['diverged_at']}."
+    for divergence in document["divergences"]:
+        yield Table("First operator that diverges", (), tuple((k, _spell(v)) for k, v in divergence.items()))
+    yield "Parity holds." if document["passed"] else "Parity FAILED."
+
+
+def view_doctor(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx doctor`: what there is, what it means, and what to mend."""
+    python, cpu, cores = document["python"], document["cpu"], document["cores"]
+    yield Table(
+        "",
+        (),
+        (
+            ("bvx", document["bvx"]),
+            ("Python", f"{python['version']} ({python['executable']})"),
+            ("system", document["system"]),
+            ("cores", f"{cores['allowed']} allowed of {cores['present']} present"),
+            ("memory", _name_memory(document["memory"])),
+            ("GPU", _name_gpu(document["gpu"])),
+        ),
+    )
+    yield Table("Engines", (), tuple(document["engines"].items()) or (("none", "pip install bvx[cpu]"),))
+    extras = document["extras"].items()
+    yield Table(
+        "Extras",
+        (),
+        tuple((name, f"missing: {', '.join(faults)}" if faults else "complete") for name, faults in extras),
+    )
+    yield Table(
+        f"Processor: {cpu['name']} ({cpu['architecture']})",
+        (),
+        tuple((name, "yes" if one["present"] else "no", one["meaning"]) for name, one in cpu["features"].items()),
+    )
+    if document["environment"]:
+        rows = tuple((name, one["value"], one["meaning"]) for name, one in document["environment"].items())
+        yield Table("Environment", (), rows)
+    for problem in document["problems"]:
+        yield f"To mend: {problem}"
+    yield "" if document["problems"] else "Nothing to mend."
+
+
+def view_answer(text: str, pair: str | None, answer: Any) -> Iterator[Block]:
+    """One text's answer, whatever the task: labels with scores, fillings, or the beginning of an embedding."""
+    title = _shorten(text) + (f" | {_shorten(pair)}" if pair is not None else "")
+    yield Table(title or "(empty text)", (), tuple(_answer_rows(answer)))
+
+
+def view_cosines(cosines: Sequence[Sequence[float]]) -> Table:
+    """The cosine of every text with every other."""
+    numbers = tuple(str(number) for number in range(1, len(cosines) + 1))
+    rows = tuple((number, *(f"{value:.4f}" for value in row)) for number, row in zip(numbers, cosines, strict=True))
+    return Table("Cosine similarity", ("text", *numbers), rows)
+
+
+def format_bytes(count: int | None) -> str:
+    """Decimal units, as disks are sold and as the hub shows them."""
+    if count is None:
+        return "unknown"
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _answer_rows(answer: Any) -> Iterator[Row]:
+    if isinstance(answer, dict):
+        yield from _answer_rows([answer])
+    elif isinstance(answer, list):
+        for number, item in enumerate(answer, start=1):
+            if isinstance(item, list):
+                yield (f"mask {number}",)
+                yield from _answer_rows(item)
+            elif "sequence" in item:
+                yield item["token_str"].strip() or repr(item["token_str"]), f"{item['score']:.4f}", item["sequence"]
+            else:
+                yield item["label"], f"{item['score']:.4f}"
+    else:
+        yield from _array_rows(answer)
+
+
+def _array_rows(array: Any) -> Iterator[Row]:
+    rows = array if array.ndim > 1 else array[None]
+    shape = f"{array.dtype} [{', '.join(map(str, array.shape))}]"
+    norm = float((rows[0].astype("float64") ** 2).sum()) ** 0.5
+    numbers = " ".join(f"{value:+.4f}" for value in rows[0][:_SHOWN_NUMBERS])
+    where = "" if array.ndim == 1 else " (first token)"
+    yield shape, f"{numbers}{' …' if rows.shape[1] > _SHOWN_NUMBERS else ''}{where}", f"norm {norm:.4f}"
+
+
+def _view_parity(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    if not rows:
+        yield Table(title, (), (("nothing was compared",),))
+        return
+    cells = tuple(
+        (
+            row["output"],
+            _number(row["max_abs"], ".1e"),
+            _number(row["mean_abs"], ".1e"),
+            _number(row["cosine"], ".7f"),
+            _number(row["argmax"], ".2%"),
+            _name_case(row),
+            "passed" if row["passed"] else f"FAILED{_name_allowed(row['allowed'])}",
+        )
+        for row in rows
+    )
+    columns = ("output", "largest", "mean", "cosine", "same argmax", "worst case", f"of {_count(rows)} comparisons")
+    yield Table(title, columns, cells)
+
+
+def _count(rows: Sequence[Mapping[str, Any]]) -> int:
+    return sum(int(row["comparisons"]) for row in rows)
+
+
+def _name_model(model: Mapping[str, Any]) -> str:
+    revision = f" at {model['revision']}" if model["revision"] else ""
+    return f"{model['id']}{revision}{' (random weights)' if model['random'] else ''}"
+
+
+def _name_tensor(tensor: Mapping[str, Any]) -> str:
+    return f"{tensor['name']} {tensor['dtype']} [{', '.join(map(str, tensor['shape']))}]"
+
+
+def _name_profile(profile: Mapping[str, Any]) -> str:
+    return ":".join("x".join(map(str, profile[name])) for name in ("min", "opt", "max"))
+
+
+def _name_tokenizer(tokenizer: Mapping[str, Any] | None) -> str:
+    if tokenizer is None:
+        return "none: feed token ids"
+    made = ", a stand-in vocabulary, made because the weights are random" if tokenizer["standin"] else ""
+    return f"tokenizer.json, padding with {tokenizer['pad_token']} on the {tokenizer['padding_side']}{made}"
+
+
+def _name_tools(tools: Mapping[str, str]) -> str:
+    return f" ({', '.join(f'{name} {version}' for name, version in tools.items())})" if tools else ""
+
+
+def _name_place(variant: Mapping[str, Any]) -> str:
+    engine, cpu = variant["verified_on"].get("engine"), variant["verified_on"].get("cpu")
+    return f", on {', '.join(part for part in (engine, cpu) if part)}" if engine or cpu else ""
+
+
+def _name_case(row: Mapping[str, Any]) -> str:
+    return f"{row['case']} ({row['batch']}x{row['length']})" if row["case"] is not None else ""
+
+
+def _name_allowed(allowed: Any) -> str:
+    return f" (allowed {allowed['max_abs']:.1e})" if isinstance(allowed, dict) and "max_abs" in allowed else ""
+
+
+def _name_refusals(refusals: Mapping[str, int]) -> str:
+    return "; ".join(f"{count} ({reason})" for reason, count in refusals.items())
+
+
+def _name_memory(memory: Mapping[str, int | None]) -> str:
+    limit = f", limited to {format_bytes(memory['limit'])} here" if memory["limit"] is not None else ""
+    available = f", {format_bytes(memory['available'])} available" if memory["available"] is not None else ""
+    return f"{format_bytes(memory['total'])}{available}{limit}"
+
+
+def _name_gpu(gpu: Mapping[str, Any]) -> str:
+    devices = ", ".join(f"{one['name']} ({one['memory']})" for one in gpu["devices"])
+    if gpu["driver"] is None:
+        return "none that NVIDIA's driver knows"
+    return f"{devices or 'no device listed'}, driver {gpu['driver']}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "undefined" if value is None else format(value, form)
+
+
+def _or_infinite(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _spell(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _shorten(text: str) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= _SHOWN_TEXT else f"{one_line[: _SHOWN_TEXT - 1]}…"
