@@ -51,7 +51,7 @@ package: install ## the wheel in dist/, and the tests of what is in it
 	rm -rf build
 	$(PYTEST) -m package
 
-check: lint types test package ## lint, types, test, package
+check: lint types package test ## lint, types, package, test
 
 link: .link/bvx ## the name under which checkers see this checkout
 

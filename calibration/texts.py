@@ -143,8 +143,8 @@ _TEXTS: tuple[str, ...] = (
     "corner. The ball struck a defender, then the post, then somebody's knee, and rolled over the line so slowly that "
     "for a moment neither side believed it.",
     "Glass is made from sand, soda and lime. The mixture melts at about 1,500 °C, and while it is soft it can be "
-    "blown, pressed, drawn or floated on molten tin, which gives panes that need no polishing. Broken glass is added to every "
-    "batch, because it melts sooner and saves fuel.",
+    "blown, pressed, drawn or floated on molten tin, which gives panes that need no polishing. Broken glass goes into "
+    "every batch, because it melts sooner and saves fuel.",
     "Dear Ms. Hart, thank you for your letter of 14 May. We regret that your order was sent to your former address. "
     "A second parcel left our warehouse this morning and should reach you by Friday; please keep the first one should "
     "it ever turn up. Yours sincerely, the dispatch department",

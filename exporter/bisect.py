@@ -43,12 +43,12 @@ class ModuleCall:
     """What one module of a PyTorch model gave when it was called.
 
     `place` is the module's path; inside a layer it is `layer.<number of layers that ran before>.<path in the layer>`,
-    as node names have it. `product` is a linear module's value before its bias was added.
+    as node names have it. `bias` is what a linear module added last.
     """
 
     place: str
     value: NDArray[Any]
-    product: NDArray[Any] | None = None
+    bias: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ def _module_values(graph: ir.Graph, calls: Iterable[ModuleCall]) -> dict[str, ND
             continue
         values.setdefault(str(ends[0].outputs[0].name), call.value)
         products = [node for node in _producers(ends[0]) if node.op_type == "MatMul"]
-        if call.product is not None and ends[0].op_type == "Add" and len(products) == 1:
-            values.setdefault(str(products[0].outputs[0].name), call.product)
+        if call.bias is not None and ends[0].op_type == "Add" and len(products) == 1:
+            values.setdefault(str(products[0].outputs[0].name), call.value - call.bias)
     return values
 
 

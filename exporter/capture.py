@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -17,6 +18,8 @@ __all__ = ["OPSET", "Named", "capture"]
 
 OPSET = 23
 """The first opset with `Attention`; `Gelu` and `LayerNormalization` are older."""
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Named(torch.nn.Module):
@@ -40,7 +43,11 @@ class Named(torch.nn.Module):
         mask = attention_mask.bool().unsqueeze(1).unsqueeze(1).expand(batch, 1, length, length)
         optional = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         found = self.model(
-            input_ids=input_ids, attention_mask=mask, output_hidden_states=self.hidden_states, **optional
+            input_ids=input_ids,
+            attention_mask=mask,
+            output_hidden_states=self.hidden_states,
+            return_dict=True,
+            **optional,
         )
         return tuple(_pick(found, name) for name in self.outputs)
 
@@ -61,6 +68,7 @@ def capture(model: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str
 
     Raises UnsupportedModel when PyTorch cannot trace the model; the cause is chained.
     """
+    _refuse_decoders(model)
     wrapped = Named(model, outputs).eval()
     # Two rows of three tokens: a dimension of 1 would be specialised to 1.
     example = {name: torch.ones(2, 3, dtype=torch.int64) for name in inputs}
@@ -80,14 +88,50 @@ def capture(model: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str
             )
     except Exception as error:
         raise UnsupportedModel(
-            f"PyTorch could not trace {type(model).__name__}: {error}".splitlines()[0],
+            f"PyTorch could not trace {type(model).__name__}: {_root_cause(error)}",
             "Check that this checkpoint runs in transformers with attn_implementation='sdpa'.",
         ) from error
     assert program is not None
     captured = program.model
     captured.graph.name = type(model).__name__
     _strip_wrapper(captured.graph)
+    _separate_outputs(captured.graph, outputs)
     return captured
+
+
+def _refuse_decoders(model: torch.nn.Module) -> None:
+    # A mask of four dimensions replaces transformers' own, so the causal part of a decoder's would be lost.
+    if getattr(getattr(model, "config", None), "is_decoder", False):
+        raise UnsupportedModel(
+            f"The configuration of {type(model).__name__} says is_decoder: its tokens do not see the later ones.",
+            "bvx exports encoders only: their configuration has is_decoder false.",
+        )
+
+
+def _root_cause(error: BaseException) -> str:
+    """The first line of the innermost error: the outer ones are the exporter's advice, in colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _separate_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
+    """The last of the hidden states is also `last_hidden_state`: a tensor with two names becomes two tensors."""
+    seen: set[ir.Value] = set()
+    for index, value in enumerate(list(graph.outputs)):
+        if value in seen:
+            same = ir.node("Identity", [value])
+            producer = value.producer()
+            if producer is not None:
+                same.metadata_props.update(producer.metadata_props)
+            graph.append(same)
+            same.outputs[0].shape, same.outputs[0].type = value.shape, value.type
+            graph.outputs[index] = same.outputs[0]
+        seen.add(value)
+    # The exporter has named such a tensor after its last output.
+    for value, name in zip(graph.outputs, names, strict=True):
+        value.name = name
 
 
 def _strip_wrapper(graph: ir.Graph) -> None:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Case", "Inside", "TextReader", "make_cases"]
+from ..runtime.tokenizer import Tokenizer, Tokens
+
+__all__ = ["Case", "Inside", "make_cases"]
 
 _USUAL = 32
 """Tokens in a text of the ordinary cases. Only one case is as long as the model allows: at 512 tokens a batch of eight
 would take longer than all other cases together, and find nothing that one row does not."""
 
 Arrays = dict[str, NDArray[np.int64]]
-
-
-class TextReader(Protocol):
-    """What texts are tokenised with; an Encoder is one."""
-
-    def tokenize(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, truncate: bool = False
-    ) -> Mapping[str, NDArray[Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -51,12 +44,9 @@ class _Row:
     ids: NDArray[np.int64]
     types: NDArray[np.int64]
 
-    def cut(self, length: int) -> _Row:
-        return _Row(self.ids[:length], self.types[:length])
-
 
 def make_cases(
-    reader: TextReader | None,
+    tokenizer: Tokenizer | None,
     texts: Sequence[str],
     inputs: Sequence[str],
     limits: Mapping[str, int],
@@ -66,11 +56,11 @@ def make_cases(
 ) -> tuple[Case, ...]:
     """The cases for a model with these `inputs`, whose values lie below `limits`; some thousand tokens in all.
 
-    Without a `reader` the texts are random ids too. A case that is run alone comes before the batch that holds it.
+    Without a `tokenizer` the texts are random ids too. A case that is run alone comes before the batch that holds it.
     Padding has `pad_id`; random ids avoid it where they are not padding, since RoBERTa counts positions by it.
     """
     draw = _Draw(limits, pad_id, max_length, np.random.default_rng(seed))
-    singles, pairs = _read(reader, texts, draw)
+    singles, pairs = _read(tokenizer, texts, draw)
     lay = _Layout(tuple(inputs), pad_id)
     alone, company = singles[0], _longer_than(singles[0], singles[1:], draw)
     middle = lay.batch([draw.row(9), draw.row(9)])
@@ -141,20 +131,18 @@ def _masked(lay: _Layout, rows: Sequence[_Row], pad_id: int) -> Arrays:
     return arrays
 
 
-def _read(reader: TextReader | None, texts: Sequence[str], draw: _Draw) -> tuple[list[_Row], list[_Row]]:
+def _read(tokenizer: Tokenizer | None, texts: Sequence[str], draw: _Draw) -> tuple[list[_Row], list[_Row]]:
     """Eight single texts, the shortest first, and three pairs."""
-    if reader is None or len(texts) < 4:
+    if tokenizer is None or len(texts) < 8:
         return [draw.row(5 + 3 * index) for index in range(8)], [draw.row(12 + 5 * index) for index in range(3)]
-    singles = sorted((_tokens(reader, text).cut(_USUAL) for text in texts[:8]), key=lambda row: len(row.ids))
-    pairs = [_tokens(reader, first, second).cut(2 * _USUAL) for first, second in zip(texts[:3], texts[1:4], strict=True)]
-    return singles, pairs
+    chosen = texts[:: len(texts) // 8][:8]
+    singles = [_row(tokens, _USUAL) for tokens in tokenizer.encode(chosen, truncate=True)]
+    pairs = [_row(tokens, 2 * _USUAL) for tokens in tokenizer.encode(chosen[:3], chosen[3:6], truncate=True)]
+    return sorted(singles, key=lambda row: len(row.ids)), pairs
 
 
-def _tokens(reader: TextReader, text: str, pair: str | None = None) -> _Row:
-    arrays = reader.tokenize([text], None if pair is None else [pair], truncate=True)
-    ids = arrays["input_ids"][0].astype(np.int64)
-    types = arrays.get("token_type_ids")
-    return _Row(ids, np.zeros_like(ids) if types is None else types[0].astype(np.int64))
+def _row(tokens: Tokens, longest: int) -> _Row:
+    return _Row(tokens.ids[:longest], tokens.type_ids[:longest])
 
 
 def _longer_than(alone: _Row, others: Sequence[_Row], draw: _Draw) -> list[_Row]:

@@ -36,7 +36,7 @@ def check_canonical(model: ir.Model, family: Family, config: Config, task: str, 
     found = list(faults(model.graph, family, config, task, weights))
     if found:
         raise UnsupportedModel(
-            f"The exported graph is not what a {family.name} for {task} must be: {'; '.join(found)}. It is not published.",
+            f"The exported graph is not what {family.name} for {task} must be: {'; '.join(found)}. It is not published.",
             "This is a shape of the family that bvx does not know: please report it with the checkpoint's config.json.",
         )
 
@@ -61,7 +61,7 @@ def faults(graph: ir.Graph, family: Family, config: Config, task: str, weights: 
         yield f"{len(masks)} masks for {layers} layers"
     domains = dict(graph.opset_imports)
     if domains != {"": OPSET}:
-        yield f"operator sets {domains}, wanted the standard one at {OPSET} alone"
+        yield f"operator sets {domains}, wanted the standard one, {OPSET}, alone"
     yield from _repeated_weights(graph)
     stored = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
     if stored > weights * (1 + OVERHEAD) + 4096:
@@ -96,14 +96,14 @@ def _repeated_weights(graph: ir.Graph) -> Iterator[str]:
     shapes: dict[tuple[int, ...], list[ir.Value]] = defaultdict(list)
     for value in graph.initializers.values():
         if value.const_value is not None and len(value.const_value.shape) == 2:
-            shapes[tuple(sorted(int(size) for size in value.const_value.shape))].append(value)
+            shapes[tuple(sorted(value.const_value.shape.numpy()))].append(value)
     for values in shapes.values():
         seen: dict[bytes, str] = {}
         for value in values if len(values) > 1 else ():
             assert value.const_value is not None
             array = value.const_value.numpy()
-            digest = hashlib.sha256(np.ascontiguousarray(array)).digest()
-            other = hashlib.sha256(np.ascontiguousarray(array.T)).digest()
+            digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
+            other = hashlib.sha256(np.ascontiguousarray(array.T).tobytes()).digest()
             name = str(value.name)
             twin = seen.get(digest) or seen.get(other)
             if twin:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..calibration.texts import builtin_texts
 from ..runtime.encoder import Encoder
-from ..runtime.errors import BvxError
 from ..runtime.golden import GoldenCase, sample_case
 from ..runtime.machine import describe
 from ..runtime.parity import ParityReport, ParityRow, Tolerance, compare
+from ..runtime.tokenizer import Tokenizer
 from .bisect import Divergence, ModuleCall, first_divergence
 from .cases import Case, make_cases
 from .checkpoint import Checkpoint
 from .progress import Progress, Silent
 
-__all__ = ["add_found", "cases_for", "check", "find_divergence", "golden_cases", "record_modules", "reference"]
+__all__ = ["cases_for", "check", "find_divergence", "golden_cases", "record_modules", "reference"]
 
-_GOLDEN = ("text alone", "pairs of texts, padded left and right", "fully masked rows", "two tokens", "longest")
+_GOLDEN = ("text alone", "pairs of texts, padded left and right", "two tokens", "fully masked rows", "longest")
 """The cases whose answers are kept in the bundle: one for each thing that another machine may do otherwise."""
+
+_SMALL = 512
+"""Tokens in a case from which on every module's value at once takes much memory."""
+
+_NUMBERED = re.compile(r".*\.\d+$")
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -36,28 +42,169 @@ def check(
 ) -> ParityReport:
     """Run every case through `encoder` and through the checkpoint's model, and compare every output.
 
-    A text that stands in a batch with longer ones is compared with the same text alone, in PyTorch and in the encoder.
-    One case is held in memory at a time. On failure the report's `diverged_at` is the first layer that differs.
+    A text that stands in a batch with longer ones is compared with the same text alone: in PyTorch, and in the
+    encoder. Cases are run one at a time, with little kept. On failure the report's `diverged_at` is the first layer
+    that differs.
     """
     progress = progress or Silent()
-    cases = cases_for(checkpoint, encoder)
+    cases = cases_for(checkpoint)
     outputs = tuple(spec.name for spec in encoder.manifest.outputs)
-    progress.stage("Parity", len(cases))
+    progress.stage(f"parity {encoder.variant.key}", len(cases))
     rows: list[ParityRow] = []
     alone: dict[str, tuple[Arrays, Arrays]] = {}
     needed = {case.inside.alone for case in cases if case.inside}
     for case in cases:
         found = encoder.run(**case.feeds)
         expected = reference(checkpoint.model, case.feeds, outputs)
-        rows += _compare_all(case, case.name, expected, found, tolerance)
+        rows += [_compare(case, name, expected[name], found[name], tolerance) for name in outputs]
         if case.name in needed:
             alone[case.name] = expected, found
         if case.inside:
             rows += _compare_inside(case, *alone[case.inside.alone], found, tolerance)
-        progress.advance(1, case.name)
+        progress.advance(detail=case.name)
     engine = f"{encoder.engine.name} {encoder.engine.version}"
     report = ParityReport(encoder.variant.key, engine, tuple(rows), describe())
     if report:
         return report
-    divergence = find_divergence(checkpoint, encoder, report, tolerance, cases)
+    progress.advance(0, "looking for the first layer that differs")
+    divergence = find_divergence(checkpoint, encoder, report, tolerance)
     return replace(report, diverged_at=divergence.layer if divergence else None)
+
+
+def golden_cases(checkpoint: Checkpoint, outputs: Sequence[str] | None = None) -> tuple[GoldenCase, ...]:
+    """A few of the cases with samples of what PyTorch says to them; `outputs` are the task's by default."""
+    names = checkpoint.outputs if outputs is None else tuple(outputs)
+    return tuple(
+        sample_case(case.name, case.feeds, reference(checkpoint.model, case.feeds, names))
+        for case in cases_for(checkpoint)
+        if case.name in _GOLDEN
+    )
+
+
+def cases_for(checkpoint: Checkpoint) -> tuple[Case, ...]:
+    """The cases for this checkpoint, the same each time; its own tokenizer reads bvx's texts."""
+    config, frozen = checkpoint.config, checkpoint.tokenizer
+    limits = {"input_ids": int(config["vocab_size"]), "token_type_ids": int(config.get("type_vocab_size") or 1)}
+    pad_id = frozen.info.pad_id if frozen else int(config.get("pad_token_id") or 0)
+    with tempfile.TemporaryDirectory(prefix="bvx-tokenizer-") as folder:
+        tokenizer = None
+        if frozen is not None:
+            path = Path(folder) / "tokenizer.json"
+            path.write_bytes(frozen.files[path.name])
+            tokenizer = Tokenizer(path, checkpoint.max_length)
+        return make_cases(tokenizer, builtin_texts(), checkpoint.family.inputs, limits, pad_id, checkpoint.max_length)
+
+
+def reference(model: torch.nn.Module, feeds: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """What the model says to `feeds` (int64 [batch, length]), with its two-dimensional mask, as float32 arrays.
+
+    `outputs` are transformers' names; `hidden_states.3` is the fourth of the hidden states.
+    """
+    tensors = {name: torch.tensor(array) for name, array in feeds.items()}
+    with torch.inference_mode():
+        found = model(**tensors, output_hidden_states=any(name.startswith("hidden_states.") for name in outputs))
+    values: dict[str, NDArray[Any]] = {}
+    for name in outputs:
+        kind, _, index = name.partition(".")
+        value = found[kind][int(index)] if index else found[kind]
+        values[name] = value.float().numpy()
+    return values
+
+
+def find_divergence(
+    checkpoint: Checkpoint, encoder: Encoder, report: ParityReport, tolerance: Tolerance
+) -> Divergence | None:
+    """The first operator of the encoder's graph that differs from PyTorch, on the worst case of a failed report.
+
+    None when no operator does: then the engine's own optimisations are at fault, which are switched off here.
+    """
+    failed = sorted((row for row in report.rows if not row.passed), key=lambda row: -row.severity)
+    small = [row for row in failed if row.batch * row.length <= _SMALL]
+    cases = {case.name: case for case in cases_for(checkpoint)}
+    for row in small or failed:
+        if row.case in cases:
+            feeds = cases[row.case].feeds
+            graph = encoder.bundle.path(encoder.variant.file)
+            return first_divergence(graph, record_modules(checkpoint.model, feeds), feeds, tolerance)
+    return None
+
+
+def record_modules(model: torch.nn.Module, feeds: Arrays) -> tuple[ModuleCall, ...]:
+    """What every module of the model gave, in the order in which they ended, for `feeds` (int64 [batch, length]).
+
+    A layer that is used again counts as another layer. Modules that hold layers are left out: the names of operators
+    begin with the layer.
+    """
+    layers = _layer_modules(model)
+    calls: list[ModuleCall] = []
+    entered: list[str] = []
+
+    def enter(path: str) -> Callable[..., None]:
+        return lambda module, inputs: entered.append(path)
+
+    def leave(path: str) -> Callable[..., None]:
+        def record(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            value = output[0] if isinstance(output, (tuple, list)) and output else output
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                bias = module.bias if isinstance(module, torch.nn.Linear) else None
+                calls.append(ModuleCall(_place(path, entered), _array(value), None if bias is None else _array(bias)))
+
+        return record
+
+    with ExitStack() as hooks:
+        for path, module in model.named_modules():
+            if path in layers:
+                hooks.callback(module.register_forward_pre_hook(enter(path)).remove)
+            if path and not any(layer.startswith(f"{path}.") for layer in layers):
+                hooks.callback(module.register_forward_hook(leave(path)).remove)
+        reference(model, feeds, ())
+    return tuple(calls)
+
+
+def _layer_modules(model: torch.nn.Module) -> frozenset[str]:
+    """The paths of the modules that are layers: the innermost numbered ones that hold an attention."""
+    paths = [path for path, _ in model.named_modules()]
+    numbered = {
+        path
+        for path in paths
+        if _NUMBERED.match(path)
+        and any(other.startswith(f"{path}.") and "attention" in other[len(path) :] for other in paths)
+    }
+    return frozenset(path for path in numbered if not any(other.startswith(f"{path}.") for other in numbered))
+
+
+def _place(path: str, entered: Sequence[str]) -> str:
+    """The module's path as node names have it, given the layers that were entered so far."""
+    layer = entered[-1] if entered else ""
+    if layer and (path == layer or path.startswith(f"{layer}.")):
+        return f"layer.{len(entered) - 1}{path[len(layer) :]}"
+    return path
+
+
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().float().numpy()
+    return array
+
+
+def _compare(case: Case, output: str, expected: NDArray[Any], found: NDArray[Any], tolerance: Tolerance) -> ParityRow:
+    batch, length = next(iter(case.feeds.values())).shape
+    return compare(case.name, output, expected, found, tolerance, batch=batch, length=length)
+
+
+def _compare_inside(
+    case: Case, expected: Arrays, alone: Arrays, together: Arrays, tolerance: Tolerance
+) -> list[ParityRow]:
+    """The text inside the batch, against PyTorch's and against the encoder's own answer to it alone."""
+    inside = case.inside
+    assert inside is not None
+    batch, length = next(iter(case.feeds.values())).shape
+    rows = []
+    for name, output in together.items():
+        row = output[inside.row : inside.row + 1]
+        # Per token or per text: only what has a value per token has grown with the batch's length.
+        if row.ndim > 1 and row.shape[1] == length and expected[name].shape[1] == inside.length:
+            row = row[:, : inside.length]
+        for title, other in (("PyTorch's", expected), ("its own", alone)):
+            title = f"{case.name}, with {title} answer to it alone"
+            rows.append(compare(title, name, other[name], row, tolerance, batch=batch, length=length))
+    return rows

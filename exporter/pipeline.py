@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from .. import __version__
+from ..runtime.bundle import Bundle
 from ..runtime.errors import ParityFailed
 from ..runtime.golden import write_golden
 from ..runtime.loading import load
@@ -45,8 +46,8 @@ class ExportResult:
 def export(plan: ExportPlan, progress: Progress | None = None) -> ExportResult:
     """Export a checkpoint to a sealed bundle at `plan.out`.
 
-    Raises PlanError, UnknownFamily, CheckpointError, UnsupportedModel, BundleError, or ParityFailed; whatever is raised,
-    nothing is published and nothing is left behind.
+    Raises PlanError, UnknownFamily, CheckpointError, UnsupportedModel, BundleError, or ParityFailed; whatever is
+    raised, nothing is published and nothing is left behind.
     """
     progress = progress or Silent()
     plan.check()
@@ -63,7 +64,7 @@ def export(plan: ExportPlan, progress: Progress | None = None) -> ExportResult:
         manifest, reports = _prove(stage.folder, manifest, checkpoint, progress)
         progress.stage("seal")
         path = publish(stage, manifest)
-    return ExportResult(path, manifest, reports)
+    return ExportResult(path, Bundle.open(path, check_hashes=False).manifest, reports)
 
 
 def make_canonical(
@@ -167,7 +168,9 @@ def _prove(
         with load(folder, precision=variant.precision, check_hashes=False) as encoder:
             report = parity.check(checkpoint, encoder, manifest.tolerances[variant.precision], progress)
             if not report:
-                raise ParityFailed(report.summary(), "Nothing was written. Please report this with the checkpoint's name.")
+                raise ParityFailed(
+                    report.summary(), "Nothing was written. Please report this with the checkpoint's name."
+                )
             golden = tuple(case.with_found(variant.key, encoder.run(**case.inputs)) for case in golden)
         reports.append(report)
         variants.append(replace(variant, verified_on=report.machine))

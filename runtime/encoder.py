@@ -151,6 +151,11 @@ class Encoder:
         return self._bundle.manifest
 
     @property
+    def bundle(self) -> Bundle:
+        """The bundle that the model was loaded from."""
+        return self._bundle
+
+    @property
     def variant(self) -> Variant:
         return self._variant
 

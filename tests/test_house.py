@@ -28,6 +28,7 @@ LAYERS = {
         "bvx.exporter.families",
         "bvx.exporter.plan",
         "bvx.exporter.progress",
+        "bvx.calibration",
         "bvx.runtime",
     ),
 }

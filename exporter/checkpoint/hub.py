@@ -110,7 +110,7 @@ def _download(model: str, revision: str | None, progress: Progress) -> Path:
     progress.stage("download", sum(sizes[name] for name in wanted))
     return Path(
         huggingface_hub.snapshot_download(
-            model, revision=info.sha or revision, allow_patterns=wanted, tqdm_class=_reporting_to(progress)
+            model, revision=revision, allow_patterns=wanted, tqdm_class=_reporting_to(progress)
         )
     )
 

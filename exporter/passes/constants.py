@@ -21,14 +21,31 @@ def fold_constants(model: ir.Model) -> PassLog:
         model, onnx_shape_inference=True, input_size_limit=FOLD_AT_MOST, output_size_limit=FOLD_AT_MOST
     )
     _drop_whole_slices(model.graph)
+    _drop_identities(model.graph)
     for tidy in (
-        common.IdentityEliminationPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
     ):
         tidy(model)
     return PassLog("fold_constants", before - model.graph.num_nodes())
+
+
+def _drop_identities(graph: ir.Graph) -> None:
+    """`Identity(x)` is `x`, except where both are asked for as outputs, or an input is."""
+    for node in list(graph):
+        source = node.inputs[0] if node.op_type == "Identity" else None
+        if source is None:
+            continue
+        result = node.outputs[0]
+        if result.is_graph_output():
+            if source.is_graph_output() or source.is_graph_input() or source.is_initializer():
+                continue
+            source.name = result.name
+        source.shape = source.shape or result.shape
+        source.type = source.type or result.type
+        result.replace_all_uses_with(source, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
 
 
 def constant(value: ir.Value | None) -> list[int] | None:

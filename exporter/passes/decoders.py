@@ -25,11 +25,15 @@ def keep_tied_tables(model: ir.Model) -> PassLog:
         weight = is_transposed_weight(product.inputs[1])
         if weight is None or all(use.node.op_type == "Transpose" for use in weight.uses()):
             continue
-        addition = _bias_of(product)
+        addition = _bias_of(product, weight)
         if addition is None:
             _count(refusals, "the product has no bias added right after it")
             continue
+        transpose = product.inputs[1].producer()  # type: ignore[union-attr]
         _replace(model.graph, product, addition, weight)
+        # A Transpose that nobody reads would still count as a reader of the table.
+        if transpose is not None and not transpose.outputs[0].uses():
+            model.graph.remove(transpose, safe=True)
         applied += 1
     return PassLog("keep_tied_tables", applied, refusals)
 
@@ -38,12 +42,16 @@ def _count(refusals: dict[str, int], reason: str) -> None:
     refusals[reason] = refusals.get(reason, 0) + 1
 
 
-def _bias_of(product: ir.Node) -> ir.Node | None:
+def _bias_of(product: ir.Node, weight: ir.Value) -> ir.Node | None:
+    """The Add of one stored number per row of `weight`, if that alone reads the product."""
     uses = list(product.outputs[0].uses())
-    if len(uses) != 1 or uses[0].node.op_type != "Add":
+    if len(uses) != 1 or uses[0].node.op_type != "Add" or product.outputs[0].is_graph_output():
         return None
     bias = uses[0].node.inputs[1 - uses[0].idx]
-    return uses[0].node if bias is not None and bias.is_initializer() else None
+    if bias is None or not bias.is_initializer() or bias.shape is None or weight.shape is None:
+        return None
+    # Gemm broadcasts its bias over rows only.
+    return uses[0].node if bias.shape.dims == (weight.shape[0],) else None
 
 
 def _replace(graph: ir.Graph, product: ir.Node, addition: ir.Node, weight: ir.Value) -> None:

@@ -56,9 +56,9 @@ def _store_transposed(graph: ir.Graph, weight: ir.Value, readers: list[ir.Node])
     tensor = weight.const_value
     assert tensor is not None
     name = str(weight.name)
-    rows, columns = (int(size) for size in tensor.shape)
+    rows, columns = tensor.shape.numpy()
 
-    def transpose() -> ir.Tensor:
+    def transpose() -> ir.TensorProtocol:
         return ir.Tensor(np.ascontiguousarray(tensor.numpy().T), name=name)
 
     # Lazily, and only while it is being read: a whole model's transposes at once would double its memory.

@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from ...runtime.manifest import PassLog
 
-
 __all__ = ["name_layers"]
 
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -24,6 +23,8 @@ def name_layers(model: ir.Model) -> PassLog:
 
     Layers count in the order in which they run, so the third use of ALBERT's one layer is `layer.2`.
     """
+    if not any(SCOPES in node.metadata_props for node in model.graph):
+        return PassLog("name_layers", 0, {"no node says which module it came from": 1})
     layers = _Layers(_layer_modules(model.graph))
     used: Counter[str] = Counter()
     path = "inputs"

@@ -46,7 +46,8 @@ def _keep_lengths_as_vectors(graph: ir.Graph) -> int:
         if scalar is None or scalar.op_type != "Squeeze" or constant(node.inputs[1]) not in ([1], [-1]):
             continue
         vector = scalar.inputs[0]
-        if vector is not None and vector.shape is not None and vector.shape.dims == (1,):
+        is_free = not node.outputs[0].is_graph_output()
+        if is_free and vector is not None and vector.shape is not None and vector.shape.dims == (1,):
             node.outputs[0].replace_all_uses_with(vector)
             graph.remove(node, safe=True)
             applied += 1
@@ -61,7 +62,7 @@ def _copied(source: ir.Value | None, result: ir.Value) -> list[int] | None:
     for index, size in enumerate(result.shape):
         if isinstance(size, int):
             wanted.append(size)
-        elif index < len(source.shape) and source.shape[index] == size:
+        elif size.value is not None and index < len(source.shape) and source.shape[index] == size:
             wanted.append(0)
         else:
             return None

@@ -15,14 +15,14 @@ def share_weights(model: ir.Model) -> PassLog:
     """Initializers `a` and `b` with equal type, shape and bytes: every use of `b` becomes a use of `a`.
 
     Sharing that the checkpoint lost when it was saved (a tied decoder stored twice, attention-only sharing) is
-    found again from the tensors themselves. Vectors are left alone: a zero bias is equal to every other zero bias
-    by chance, merging them would win nothing and cost their names.
+    found again from the tensors themselves. Vectors of one repeated number are left alone: a zero bias is equal to
+    every other zero bias by chance, merging them would win nothing and cost their names.
     """
     first: dict[tuple[object, ...], ir.Value] = {}
     applied = 0
     for value in list(model.graph.initializers.values()):
         tensor = value.const_value
-        if tensor is None or len(tensor.shape) < 2:
+        if tensor is None or not _tells_itself_apart(tensor):
             continue
         digest = hashlib.sha256(tensor.tobytes()).digest()
         key = (tensor.dtype, tuple(tensor.shape), digest)
@@ -33,3 +33,13 @@ def share_weights(model: ir.Model) -> PassLog:
         model.graph.initializers.pop(str(value.name))
         applied += 1
     return PassLog("share_weights", applied)
+
+
+def _tells_itself_apart(tensor: ir.TensorProtocol) -> bool:
+    """Whether a second tensor with these bytes can only be the same weight."""
+    if len(tensor.shape) != 1:
+        return len(tensor.shape) > 1
+    if not tensor.dtype.is_floating_point():
+        return False
+    numbers = tensor.numpy()
+    return bool((numbers != numbers[:1]).any())

@@ -7,14 +7,18 @@ import onnx_ir as ir
 
 from ...runtime.manifest import PassLog
 
-__all__ = ["drop_token_types"]
+__all__ = ["drop_token_types", "is_same_shape", "only_widens_sums"]
 
 
 def drop_token_types(model: ir.Model) -> PassLog:
     """`Gather(T, any ids)`, where `T` has one row, becomes that row, [E], which broadcasts over batch and length."""
     applied = 0
+    refusals: dict[str, int] = {}
     for node in list(model.graph):
         if node.op_type != "Gather" or not _is_row(node.inputs[0]):
+            continue
+        if not only_widens_sums(node):
+            refusals["something other than a sum of its shape reads the looked-up row"] = 1
             continue
         table = node.inputs[0]
         assert table is not None and table.const_value is not None
@@ -27,7 +31,31 @@ def drop_token_types(model: ir.Model) -> PassLog:
             model.graph.initializers.pop(name)
             model.graph.register_initializer(stored)
         applied += 1
-    return PassLog("drop_token_types", applied)
+    return PassLog("drop_token_types", applied, refusals)
+
+
+def only_widens_sums(node: ir.Node) -> bool:
+    """Whether whoever reads `node`, a Gather of whole rows, adds it to something that already has the sum's shape.
+
+    Only then may its result lose leading dimensions: what is left broadcasts to the same sum.
+    """
+    result = node.outputs[0]
+    along = node.attributes.get("axis")
+    if result.is_graph_output() or (along is not None and along.as_int() != 0):
+        return False
+    for reader, index in result.uses():
+        other = reader.inputs[1 - index] if reader.op_type == "Add" else None
+        whole = reader.outputs[0].shape
+        if other is None or other is result or whole is None or not is_same_shape(other.shape, whole):
+            return False
+    return True
+
+
+def is_same_shape(one: ir.Shape | None, other: ir.Shape | None) -> bool:
+    """Whether both shapes are known to be equal. Two dimensions without a name are not known to be."""
+    if one is None or other is None or len(one) != len(other):
+        return False
+    return all(a == b and (isinstance(a, int) or a.value is not None) for a, b in zip(one, other, strict=True))
 
 
 def _is_row(value: ir.Value | None) -> bool:

@@ -39,7 +39,7 @@ class ClassificationOptions:
     def __post_init__(self) -> None:
         if self.top_k is not None and (type(self.top_k) is not int or self.top_k < 1):
             raise InputError(f"top_k is {self.top_k!r}.", "Give a whole number from 1 on, or None for all labels.")
-        if self.function_to_apply is not None and self.function_to_apply not in _FUNCTIONS:
+        if self.function_to_apply is not None and self.function_to_apply not in tuple(_FUNCTIONS):
             raise InputError(
                 f"function_to_apply is {self.function_to_apply!r}.", f"Choose one of: {', '.join(_FUNCTIONS)}."
             )

@@ -58,7 +58,7 @@ def open_head(settings: Mapping[str, Any], tokenizer: Tokenizer) -> SimilarityHe
     """The head with `settings` {"pooling": ["mean"], "normalize": true}. Raises BundleError for other poolings."""
     pooling, normalize = settings.get("pooling"), settings.get("normalize", False)
     names = [pooling] if isinstance(pooling, str) else pooling
-    if not isinstance(names, (list, tuple)) or not names or not all(name in POOLINGS for name in names):
+    if not isinstance(names, (list, tuple)) or not names or not all(name in tuple(POOLINGS) for name in names):
         raise BundleError(f"The bundle asks for pooling {pooling!r}; bvx knows {', '.join(POOLINGS)}.", "Upgrade bvx.")
     return SimilarityHead(tuple(names), normalize is True)
 

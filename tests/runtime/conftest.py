@@ -138,7 +138,6 @@ class TinyBundle:
         (self.path / name).write_bytes(content)
         self.change(files=list_files(self.path))
 
-
     def replace_model(self, weights: Weights) -> None:
         self.replace_file(self.manifest.variants[0].file, make_model(self.manifest.task, weights).SerializeToString())
 

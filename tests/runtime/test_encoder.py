@@ -60,6 +60,13 @@ def test_a_batch_shrinks_where_its_output_would_be_too_large(model, monkeypatch)
     assert shapes == [(2, 22), (2, 22), (3, 3)], "the third long text goes with no other; then 117 tokens fit"
 
 
+def test_only_the_output_that_the_task_reads_is_fetched(model, monkeypatch):
+    run, fetched = model.engine.run, []
+    monkeypatch.setattr(model.engine, "run", lambda feeds, names=None: fetched.append(names) or run(feeds, names))
+    model("cat")
+    assert fetched == [["last_hidden_state"]]
+
+
 def record_shapes(model, monkeypatch):
     shapes, run = [], model.engine.run
     monkeypatch.setattr(

@@ -33,7 +33,7 @@ def test_engines_go_by_their_names(make_bundle, engine):
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(make_bundle):
-    with pytest.raises(EngineMismatch, match="no engine 'tvm'. Choose one of: auto, onnxruntime"):
+    with pytest.raises(EngineMismatch, match=r"no engine 'tvm'\. Choose one of: auto, onnxruntime"):
         load(make_bundle().path, engine="tvm")
 
 
