@@ -152,9 +152,7 @@ def _replace(
 ) -> None:
     new = ir.node(operator, inputs, attributes, domain=domain)  # type: ignore[arg-type]
     new.outputs[0].shape, new.outputs[0].type = old.outputs[0].shape, old.outputs[0].type
-    ir.convenience.replace_nodes_and_values(
-        graph, old, [old], [*before, new], [old.outputs[0]], [new.outputs[0]]
-    )
+    ir.convenience.replace_nodes_and_values(graph, old, [old], [*before, new], [old.outputs[0]], [new.outputs[0]])
 
 
 def main() -> None:

@@ -76,9 +76,7 @@ def feeds(names: Sequence[str], batch: int, length: int) -> dict[str, NDArray[np
     return {name: values[name] for name in names}
 
 
-def measure(
-    workers: Mapping[str, Worker], shapes: Sequence[tuple[int, int]], rounds: int
-) -> dict[str, list[float]]:
+def measure(workers: Mapping[str, Worker], shapes: Sequence[tuple[int, int]], rounds: int) -> dict[str, list[float]]:
     """Median milliseconds per worker, one for each shape; closes the workers."""
     medians: dict[str, list[float]] = {name: [] for name in workers}
     for batch, length in shapes:
@@ -101,7 +99,9 @@ def table(title: str, shapes: Sequence[tuple[int, int]], medians: Mapping[str, S
     lines = [f"\n| {title} | " + " | ".join(f"{batch}x{length}" for batch, length in shapes) + " |"]
     lines.append("|---|" + "---|" * len(shapes))
     for name, row in medians.items():
-        cells = (f"**{value:.1f}**" if value == least else f"{value:.1f}" for value, least in zip(row, best, strict=True))
+        cells = (
+            f"**{value:.1f}**" if value == least else f"{value:.1f}" for value, least in zip(row, best, strict=True)
+        )
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

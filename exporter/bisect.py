@@ -176,11 +176,11 @@ def _layer(node: ir.Node) -> str:
 
 def _common_values(graph: ir.Graph, other: ir.Graph) -> dict[str, str]:
     """Values of `graph` -> values of `other` that come from operators of the same name and type."""
-    theirs = {(node.name, node.op_type): node for node in other if node.name and _is_float(node)}
+    theirs = {(str(node.name), node.op_type): node for node in other if node.name and _is_float(node)}
     return {
-        str(node.outputs[0].name): str(theirs[node.name, node.op_type].outputs[0].name)
+        str(node.outputs[0].name): str(theirs[str(node.name), node.op_type].outputs[0].name)
         for node in graph
-        if _is_float(node) and (node.name, node.op_type) in theirs
+        if _is_float(node) and (str(node.name), node.op_type) in theirs
     }
 
 

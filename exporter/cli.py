@@ -6,41 +6,31 @@ paragraph on stderr (with --json also a document on stdout) and an exit code. He
 
 from __future__ import annotations
 
-import ctypes
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 try:
     import typer
+    from typer import Argument, Option
 except ModuleNotFoundError as missing:
     raise SystemExit(f"The command bvx needs {missing.name}, which is missing: `pip install bvx[cli]`.") from None
 
 from ..runtime.errors import BvxError, PlanError
-from .documents import describe_error, to_json, to_plain
+from . import descriptors
+from .documents import describe_error, explain, to_json
+from .views import Block, lay_out
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from .views import Block
-
 __all__ = ["app", "main"]
 
-_MODULES = {
-    "export": ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub", "sentencepiece", "google"),
-    "cpu": ("onnxruntime",),
-    "cli": ("rich",),
-}
-"""Extra -> the modules that it brings."""
-
 _REFUSED, _PARITY_FAILED, _BROKEN_PIPE = 1, 3, 128 + 13
-_PIPED_WIDTH = 10_000
-"""Columns, where no terminal wraps lines: a program that reads them wants rows whole."""
 
 app = typer.Typer(
     help="Compile BERT-variant encoders into bundles that serve without PyTorch.",
@@ -49,13 +39,10 @@ app = typer.Typer(
     add_completion=False,
 )
 
-
-class Interrupted(BvxError):
-    exit_code = 128 + 2
-
-
-class Unexpected(BvxError):
-    """Whatever is no BvxError: a fault of bvx, or of what it stands on."""
+AsJson = Annotated[bool, Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+Folder = Annotated[str, Argument(metavar="BUNDLE", help="The bundle's folder.")]
+Precision = Annotated[str | None, Option(metavar="NAME", help="One of the bundle's precisions.")]
+Engine = Annotated[str, Option(metavar="NAME", help="The engine that runs the bundle.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,79 +60,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             raise
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the last place that can find words for it
-            return shell.refuse(_explain(error), error)
+            return shell.refuse(explain(error), error)
     except BrokenPipeError:
         # Whoever read the answers has left, and wants no more of them.
         return _BROKEN_PIPE
 
 
 class Shell:
-    """Where words go: answers to stdout, everything else to stderr."""
+    """Where words go: answers to stdout, everything else to stderr. Also watches an export (progress.Progress)."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self.warnings: list[str] = []
         self._answers: TextIO = sys.stdout
+        self._bars: Bars | None = None
+        self._stage: tuple[str, Any] = ("", None)
 
     @contextmanager
     def claim_stdout(self) -> Iterator[None]:
-        """Keep stdout for answers: what libraries write there meanwhile, native code too, goes to stderr."""
+        """Keep stdout for answers: what libraries write there meanwhile goes to stderr."""
         stdout = sys.stdout
-        native = _writes_to(stdout, 1)
-        kept = _redirect_native_stdout(stdout) if native else -1
-        if native:
-            encoding = "utf-8" if self.as_json else stdout.encoding
-            # Half surrogates, of names that are not UTF-8, become what is also their escape in JSON.
-            self._answers = os.fdopen(os.dup(kept), "w", encoding=encoding, errors="backslashreplace")
-        sys.stdout = sys.stderr
-        try:
-            yield
-        finally:
-            answers, self._answers, sys.stdout = self._answers, stdout, stdout
+        with descriptors.claimed(stdout, "utf-8" if self.as_json else None) as self._answers:
+            sys.stdout = sys.stderr
             try:
-                if native:
-                    answers.close()
-                elif answers is not None:
-                    answers.flush()
+                yield
             finally:
-                if native:
-                    _restore_native_stdout(kept)
+                sys.stdout = stdout
 
-    def answer(self, document: Mapping[str, Any], view: Callable[[Mapping[str, Any]], Iterable[Block]]) -> None:
+    def answer(self, document: Mapping[str, Any], view: Iterable[Block]) -> None:
         """Print a command's answer: the document for programs, its view for people."""
         if self.as_json:
             self.write(document)
-        else:
-            self.show(view(document))
+            return
+        for line in lay_out(view):
+            print(line, file=self._answers)
 
     def write(self, document: Mapping[str, Any]) -> None:
         """Print a document on a line of its own, at once."""
-        encoding = getattr(self._answers, "encoding", None) or "utf-8"
+        encoding = self._answers.encoding or "utf-8"
         print(to_json(document, ascii_only="utf" not in encoding.lower()), file=self._answers, flush=True)
-
-    def show(self, blocks: Iterable[Block]) -> None:
-        """Print lines and tables. Texts are printed as they are: `[MASK]` is no markup."""
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        width = None if self._answers.isatty() else _PIPED_WIDTH
-        console = Console(file=self._answers, markup=False, highlight=False, emoji=False, width=width)
-        for block in blocks:
-            if isinstance(block, str):
-                console.print(block, soft_wrap=True)
-                continue
-            if block.title:
-                console.print(Text(f"\n{block.title}", style="bold"), soft_wrap=True)
-            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(block.columns))
-            for number in range(max(map(len, [block.columns, *block.rows]))):
-                header = block.columns[number] if block.columns else ""
-                table.add_column(Text(header if number else f"  {header}"), overflow="fold")
-            for row in block.rows:
-                table.add_row(*(Text(cell if number else f"  {cell}") for number, cell in enumerate(row)))
-            console.print(table)
-
-    def warn(self, sentence: str) -> None:
-        print(f"Warning: {sentence}", file=sys.stderr)
 
     def refuse(self, error: BvxError, origin: BaseException) -> int:
         """Say what went wrong, and return its exit code."""
@@ -158,39 +111,189 @@ class Shell:
         return error.exit_code
 
     @contextmanager
-    def watch(self) -> Iterator[Watcher]:
-        """What draws progress on a terminal, and says nothing but warnings elsewhere."""
+    def watching(self) -> Iterator[Shell]:
+        """Draw progress on a terminal; elsewhere say nothing but warnings."""
         if sys.stderr is None or not sys.stderr.isatty():
-            yield Watcher(self, None)
+            yield self
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         text = TextColumn("{task.description}", markup=False)
         columns = (SpinnerColumn(), text, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-            yield Watcher(self, bars)
-
-
-class Watcher:
-    """progress.Progress, drawn with `bars` where there are any."""
-
-    def __init__(self, shell: Shell, bars: Bars | None) -> None:
-        self._shell, self._bars = shell, bars
-        self._stage = ""
-        self._task: Any = None
+        with Progress(*columns, console=Console(stderr=True), transient=True) as self._bars:
+            yield self
 
     def stage(self, name: str, total: int | None = None) -> None:
-        self._stage = name
         if self._bars is not None:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-            self._task = self._bars.add_task(name, total=total)
+            for task in self._bars.task_ids:
+                self._bars.remove_task(task)
+            self._stage = (name, self._bars.add_task(name, total=total))
 
     def advance(self, units: int = 1, detail: str = "") -> None:
-        if self._bars is not None and self._task is not None:
-            description = f"{self._stage}: {detail}" if detail else self._stage
-            self._bars.update(self._task, advance=units, description=description)
+        name, task = self._stage
+        if self._bars is not None and task is not None:
+            self._bars.update(task, advance=units, description=f"{name}: {detail}" if detail else name)
 
     def warn(self, sentence: str) -> None:
-        self._shell.warn(sentence)
+        self.warnings.append(sentence)
+        print(f"Warning: {sentence}", file=sys.stderr)
+
+
+Work = Callable[[Shell], int]
+
+
+@app.callback(invoke_without_command=True)
+def _bvx(version: Annotated[bool, Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        from .. import __version__
+
+        print(f"bvx {__version__}")
+        raise typer.Exit
+
+
+@app.command(name="export")
+def _export(
+    model: Annotated[str, Argument(metavar="MODEL", help="A hub id, a local folder, or an architecture's name.")],
+    task: Annotated[str | None, Option(help="What the model is for.  [default: as the checkpoint says]")] = None,
+    family: Annotated[str | None, Option(help="albert, bert, electra, roberta or spanbert.")] = None,
+    revision: Annotated[str | None, Option(help="A branch, tag or commit on the hub.")] = None,
+    precision: Annotated[str, Option(metavar="NAME,…", help="Supported: fp32.")] = "fp32",
+    target: Annotated[str, Option(metavar="NAME,…", help="Supported: cpu.")] = "cpu",
+    profile: Annotated[list[str] | None, Option(metavar="MIN:OPT:MAX", help="Such as 1x16:8x128:32x512.")] = None,
+    hidden_states: Annotated[bool, Option("--hidden-states", help="Add every layer's hidden states.")] = False,
+    out: Annotated[Path | None, Option(metavar="DIR", help="The bundle's folder.  [default: NAME.bvx]")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    random_weights: Annotated[bool, Option("--random-weights", help="Fill a known architecture.")] = False,
+    seed: Annotated[int, Option(min=0, help="Seed of the random weights.")] = 0,
+    as_json: AsJson = False,
+) -> Work:
+    """Turn a checkpoint into a bundle. Without proof that it says what PyTorch says, nothing is written."""
+
+    def work(shell: Shell) -> int:
+        from .request import Request, make_plan
+
+        plan = make_plan(
+            Request(
+                model=model, task=task, family=family, revision=revision, precision=precision, target=target,
+                profiles=tuple(profile or ()), hidden_states=hidden_states, out=out, overwrite=overwrite,
+                random_weights=random_weights, seed=seed,
+            )
+        )  # fmt: skip
+        from .inspection import describe_export
+        from .pipeline import export
+        from .views import view_export
+
+        with shell.watching():
+            result = export(plan, shell)
+        document = describe_export(result.path, plan.out, shell.warnings)
+        shell.answer(document, view_export(document))
+        return 0
+
+    return work
+
+
+@app.command(name="verify")
+def _verify(
+    bundle: Folder,
+    against: Annotated[str | None, Option(metavar="MODEL", help="Compare with PyTorch, live.")] = None,
+    precision: Precision = None,
+    engine: Engine = "auto",
+    bisect: Annotated[bool, Option("--bisect", help="Name the first operator that diverges.")] = False,
+    as_json: AsJson = False,
+) -> Work:
+    """Prove a bundle again, on this machine. Compared is what PyTorch said at export, or with --against says now."""
+
+    def work(shell: Shell) -> int:
+        from .inspection import describe_verification
+        from .verification import verify
+        from .views import view_verification
+
+        with shell.watching():
+            found = verify(bundle, against, precision, engine, bisect, shell)
+        document = describe_verification(bundle, found.reports, found.divergences, shell.warnings)
+        shell.answer(document, view_verification(document))
+        return 0 if document["passed"] else _PARITY_FAILED
+
+    return work
+
+
+@app.command(name="run")
+def _run(
+    bundle: Folder,
+    texts: Annotated[list[str] | None, Argument(metavar="[TEXT]...", help="None: the lines of standard input.")] = None,
+    pair: Annotated[list[str] | None, Option(metavar="TEXT", help="The second text of each TEXT.")] = None,
+    jsonl: Annotated[bool, Option("--jsonl", help="JSON lines in (text, pair), JSON lines out.")] = False,
+    truncate: Annotated[bool, Option("--truncate", help="Cut texts that are too long.")] = False,
+    top_k: Annotated[int | None, Option(min=1, help="How many labels, or tokens for a mask.")] = None,
+    batch_size: Annotated[int, Option(min=1, help="The most texts that run at once.")] = 32,
+    precision: Precision = None,
+    engine: Engine = "auto",
+    threads: Annotated[int | None, Option(min=1, help="Threads to use.  [default: the cores allowed]")] = None,
+    as_json: AsJson = False,
+) -> Work:
+    """Answer texts with a bundle. Labels, tokens for a mask, or embeddings, as the bundle's task says."""
+
+    def work(shell: Shell) -> int:
+        from ..runtime.loading import load
+        from .predictions import Settings, answer, answer_lines, compare, describe_answers, read_texts
+        from .views import view_answers
+
+        stdin = sys.stdin.buffer if sys.stdin is not None and not sys.stdin.isatty() else None
+        settings = Settings(truncate, batch_size, top_k)
+        if jsonl and (texts or pair or as_json or stdin is None):
+            raise PlanError("--jsonl reads standard input and writes JSON lines.", "Leave out TEXT, --pair and --json.")
+        given = [] if jsonl else read_texts(texts, stdin)
+        with load(bundle, precision=precision, engine=engine, threads=threads) as model:
+            if jsonl:
+                return _stream(shell, answer_lines(model, stdin or (), settings))
+            answers = answer(model, given, pair, settings)
+            cosines = compare(model, answers)
+            document = describe_answers(model, given, pair, answers, cosines)
+        shell.answer(document, view_answers(given, pair, answers, cosines))
+        return 0
+
+    return work
+
+
+@app.command(name="inspect")
+def _inspect(bundle: Folder, as_json: AsJson = False) -> Work:
+    """Show what a bundle holds. Inputs, variants, parity, what each pass did; every hash is checked."""
+
+    def work(shell: Shell) -> int:
+        from ..runtime.bundle import Bundle
+        from .inspection import describe
+        from .views import view_bundle
+
+        document = describe(Bundle.open(bundle))
+        shell.answer(document, view_bundle(document))
+        return 0
+
+    return work
+
+
+@app.command(name="doctor")
+def _doctor(as_json: AsJson = False) -> Work:
+    """Show what this machine has for bvx. What it means for speed, and what to mend (exit code 1)."""
+
+    def work(shell: Shell) -> int:
+        from .doctor import examine
+        from .views import view_doctor
+
+        document = examine()
+        shell.answer(document, view_doctor(document))
+        return _REFUSED if document["problems"] else 0
+
+    return work
+
+
+def _stream(shell: Shell, answers: Iterable[Mapping[str, Any]]) -> int:
+    refused, first, count = 0, "", 0
+    for count, document in enumerate(answers, start=1):  # noqa: B007
+        shell.write(document)
+        if "error" in document:
+            refused += 1
+            first = first or f"On line {document['line']}: {document['error']['cause']}"
+    if refused:
+        print(f"Error: {refused} of {count} lines could not be answered. {first}", file=sys.stderr)
+    return _REFUSED if refused else 0

@@ -29,16 +29,16 @@ _MEANING: dict[str, tuple[str, str]] = {
         "fp32 runs on 256-bit vectors at most.",
     ),
     "vnni": (
-        "int8 multiplies and adds in one instruction: about twice the speed of fp32.",
+        "int8 multiplies and adds in one instruction: clearly faster than fp32.",
         "int8 makes bundles smaller, but is hardly faster than fp32, and its sums may saturate.",
     ),
     "amx_int8": (
-        "int8 runs on matrix tiles, faster again than VNNI where the engine uses them (OpenVINO does).",
+        "int8 runs on matrix tiles, faster again than with VNNI, in the engines that use them.",
         "int8 runs on vectors, not on matrix tiles.",
     ),
     "amx_bf16": (
-        "bf16 is fast here; OpenVINO would turn fp32 into it unasked, so bvx must ask it for fp32.",
-        "bf16 is no faster than fp32 here.",
+        "bf16 runs on matrix tiles, in the engines that use them.",
+        "bf16 does not run on matrix tiles.",
     ),
     "neon": (
         "fp32 runs on 128-bit vectors.",
@@ -73,7 +73,9 @@ _VARIABLES: dict[str, str] = {
 _SECRET = ("HF_TOKEN", "HTTPS_PROXY")
 """Values that hold a token or a password: it is only said that they are set."""
 
-_REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?:[^;]*?>=\s*([0-9.]+))?[^;]*;.*extra == [\"']([\w-]+)")
+_REQUIREMENT = re.compile(
+    r"^([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?:[^;]*?>=\s*([0-9.]+))?[^;]*;.*extra == [\"']([\w-]+)"
+)
 _SKIPPED_EXTRAS = ("dev",)
 
 

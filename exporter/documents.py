@@ -7,9 +7,49 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..runtime.errors import BvxError
+from ..runtime.errors import BvxError, PlanError
 
-__all__ = ["describe_error", "to_json", "to_plain"]
+__all__ = ["Interrupted", "Unexpected", "describe_error", "explain", "to_json", "to_plain"]
+
+_MODULES = {
+    "export": ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub", "sentencepiece", "google"),
+    "cpu": ("onnxruntime",),
+    "cli": ("rich",),
+}
+"""Extra -> the modules that it brings."""
+
+
+class Interrupted(BvxError):
+    exit_code = 128 + 2
+
+
+class Unexpected(BvxError):
+    """Whatever is no BvxError: a fault of bvx, or of what it stands on."""
+
+
+def explain(error: BaseException) -> BvxError:
+    """The words for any error: its own, those of a mistyped command, a missing extra, or how to report the rest."""
+    if isinstance(error, BvxError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("Interrupted; nothing was written.")
+    if hasattr(error, "format_message"):
+        # What the command line's parser raises; its classes have moved between versions, this method has not.
+        context = getattr(error, "ctx", None)
+        command = getattr(context, "command_path", "bvx")
+        return PlanError(f"{error.format_message().rstrip('.')}.", f"See `{command} --help`.")
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        for extra, modules in _MODULES.items():
+            if error.name.partition(".")[0] in modules:
+                return BvxError(
+                    f"This needs {error.name.partition('.')[0]}, which is not installed.",
+                    f"Install it with `pip install bvx[{extra}]`.",
+                )
+    words = " ".join(str(error).split())[:500]
+    return Unexpected(
+        f"bvx met what it did not expect: {type(error).__name__}{f': {words}' if words else ''}.",
+        "Please report it, with what `bvx doctor` says and the traceback that BVX_DEBUG=1 shows.",
+    )
 
 
 def to_json(document: Mapping[str, Any], *, ascii_only: bool = False) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..runtime.bundle import Bundle
 from ..runtime.external_data import external_locations
 from ..runtime.manifest import Manifest, Variant
+from ..runtime.parity import ParityReport
 
-__all__ = ["describe", "summarise_rows"]
+__all__ = ["describe", "describe_export", "describe_verification", "summarise_rows"]
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -34,6 +36,29 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "passes": {key: [dataclasses.asdict(log) for log in logs] for key, logs in manifest.passes.items()},
         "tools": dict(manifest.tools),
         "files": {"count": len(manifest.files), "bytes": sum(entry.bytes for entry in manifest.files)},
+    }
+
+
+def describe_export(path: Path, out: Path, warnings: Sequence[str]) -> dict[str, Any]:
+    """The document of `bvx export`: the bundle at `path`, and under "next" what to type with `out`, as it was typed."""
+    bundle = Bundle.open(path, check_hashes=False)
+    mask = bundle.manifest.head.get("mask_token")
+    text = f"Paris is the {mask} of France." if mask else "A sentence of your own."
+    words = ["bvx", "run", str(out), text] if bundle.manifest.tokenizer else ["bvx", "inspect", str(out)]
+    return {**describe(bundle), "warnings": list(warnings), "next": shlex.join(words)}
+
+
+def describe_verification(
+    path: str, reports: Sequence[ParityReport], divergences: Sequence[Any], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """The document of `bvx verify`: it passed when there is a report and every report did."""
+    documents = [report.to_dict() for report in reports]
+    return {
+        "path": path,
+        "passed": bool(reports) and all(reports),
+        "reports": [{**document, "summary": summarise_rows(document["rows"])} for document in documents],
+        "divergences": [divergence.to_dict() for divergence in divergences],
+        "warnings": list(warnings),
     }
 
 

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.errors import BvxError, InputError
+from ..runtime.errors import BvxError, InputError, PlanError
+from .documents import describe_error, to_plain
 
 if TYPE_CHECKING:
     from ..runtime.encoder import Encoder
 
-__all__ = ["Entry", "Settings", "answer", "answer_lines", "error_document", "read_lines", "to_plain"]
+__all__ = ["Entry", "Settings", "answer", "answer_lines", "compare", "describe_answers", "read_texts"]
 
 _SHOWN_LABELS = 5
+_MOST_COMPARED = 20
 _CHUNK = 8
 """Lines are answered this many batches at a time, so that texts of like length can run together."""
 
@@ -61,6 +63,17 @@ def answer(model: Encoder, texts: Sequence[str], pairs: Sequence[str] | None, se
     return answers
 
 
+def compare(model: Encoder, answers: Sequence[Any]) -> list[list[float]] | None:
+    """The cosine of every embedding with every other; None for other tasks, one text, or more than can be looked at."""
+    if model.task != "sentence-similarity" or not 2 <= len(answers) <= _MOST_COMPARED:
+        return None
+    import numpy as np
+
+    embeddings = np.stack(answers)
+    cosines: list[list[float]] = model.similarity(embeddings, embeddings).tolist()
+    return cosines
+
+
 def answer_lines(model: Encoder, lines: Iterable[bytes], settings: Settings) -> Iterator[dict[str, Any]]:
     """One JSON-ready object per line of JSON Lines, in order: {"answer": …}, or {"line": …, "error": …}.
 
@@ -74,30 +87,39 @@ def answer_lines(model: Encoder, lines: Iterable[bytes], settings: Settings) -> 
         yield from _answer_chunk(model, chunk, settings)
 
 
-def read_lines(lines: Iterable[bytes]) -> list[str]:
-    """The lines of a plain text, without their ends. Raises InputError for bytes that are not UTF-8."""
-    return [_decode(number, line).rstrip("\r\n") for number, line in enumerate(lines, start=1)]
+def read_texts(arguments: Sequence[str] | None, stdin: Iterable[bytes] | None) -> list[str]:
+    """The texts to answer: the arguments, or where there are none the lines of `stdin` (None is a terminal).
+
+    Raises PlanError when there is no text, InputError for lines that are not UTF-8.
+    """
+    texts = list(arguments or ())
+    if not texts and stdin is not None:
+        texts = [_decode(number, line, f"Line {number}").rstrip("\r\n") for number, line in enumerate(stdin, start=1)]
+    if not texts:
+        raise PlanError("There is no text.", 'Write one after the bundle ("…"), or pipe lines in.')
+    return texts
 
 
-def error_document(error: BvxError) -> dict[str, Any]:
-    """The error as --json shows it."""
-    return {
-        "kind": type(error).__name__,
-        "cause": error.cause,
-        "next_step": error.next_step,
-        "exit_code": error.exit_code,
+def describe_answers(
+    model: Encoder,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    answers: Sequence[Any],
+    cosines: list[list[float]] | None,
+) -> dict[str, Any]:
+    """The document of `bvx run`; arrays are nested lists."""
+    seconds: Sequence[str | None] = pairs or [None] * len(texts)
+    document: dict[str, Any] = {
+        "model": model.manifest.model.id,
+        "task": model.task,
+        "variant": model.variant.key,
+        "engine": f"{model.engine.name} {model.engine.version}",
+        "answers": [
+            {"text": text, **({} if pair is None else {"pair": pair}), "answer": to_plain(one)}
+            for text, pair, one in zip(texts, seconds, answers, strict=True)
+        ],
     }
-
-
-def to_plain(value: Any) -> Any:
-    """`value` as JSON knows it: arrays become lists."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {name: to_plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    return value
+    return document if cosines is None else {**document, "cosines": cosines}
 
 
 def _answer_chunk(model: Encoder, chunk: list[Entry], settings: Settings) -> Iterator[dict[str, Any]]:
@@ -125,25 +147,23 @@ def _answer_group(model: Encoder, group: list[Entry], settings: Settings) -> dic
         for entry in group:
             found |= _answer_group(model, [entry], settings)
         return found
-    return {
-        entry.line: {**entry.given, "answer": to_plain(one)} for entry, one in zip(group, answers, strict=True)
-    }
+    return {entry.line: {**entry.given, "answer": to_plain(one)} for entry, one in zip(group, answers, strict=True)}
 
 
 def _refuse(entry: Entry, error: BvxError) -> dict[str, Any]:
-    return {**entry.given, "line": entry.line, "error": error_document(error)}
+    return {**entry.given, "line": entry.line, "error": describe_error(error)}
 
 
 def _read_entry(number: int, line: bytes) -> Entry | None:
     """The entry in one line; None for a blank one."""
     try:
-        text = _decode(number, line)
+        text = _decode(number, line, "It")
         if not text.strip():
             return None
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"Line {number} is not JSON ({error}).", _WANTED) from error
+            raise InputError(f"It is not JSON ({error}).", _WANTED) from error
         return _check_value(number, value)
     except InputError as error:
         return Entry(number, fault=error)
@@ -156,21 +176,21 @@ def _check_value(number: int, value: Any) -> Entry:
     if isinstance(value, str):
         return Entry(number, value)
     if not isinstance(value, dict):
-        raise InputError(f"Line {number} is neither a string nor an object.", _WANTED)
+        raise InputError("It is neither a string nor an object.", _WANTED)
     given = {"id": value["id"]} if "id" in value else {}
     text, pair = value.get("text"), value.get("pair")
     if not isinstance(text, str):
         what = "has no text" if text is None else "has a text that is no string"
-        return Entry(number, given=given, fault=InputError(f"Line {number} {what}.", _WANTED))
+        return Entry(number, given=given, fault=InputError(f"It {what}.", _WANTED))
     if pair is not None and not isinstance(pair, str):
-        return Entry(number, given=given, fault=InputError(f"Line {number} has a pair that is no string.", _WANTED))
+        return Entry(number, given=given, fault=InputError("It has a pair that is no string.", _WANTED))
     return Entry(number, text, pair, given)
 
 
-def _decode(number: int, line: bytes) -> str:
+def _decode(number: int, line: bytes, name: str) -> str:
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"Line {number} is not UTF-8 (byte {error.start + 1}).", "Convert the input first, with iconv for example."
+            f"{name} is not UTF-8 (byte {error.start + 1}).", "Convert the input first, with iconv for example."
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from .plan import ExportPlan
 
 __all__ = ["Request", "default_out", "make_plan", "read_profile"]
 
-_SHAPE = re.compile(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})")
+_SHAPE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,7 @@ def read_profile(text: str) -> Profile:
     found = [(int(shape[1]), int(shape[2])) for shape in shapes if shape]
     if len(found) != 3 or len(shapes) != 3:
         raise PlanError(f"{text!r} is no profile.", "Write MIN:OPT:MAX as batch x length, such as 1x16:8x128:32x512.")
-    least, best, most = found
-    if not all(least[axis] <= best[axis] <= most[axis] for axis in (0, 1)):
-        raise PlanError(
-            f"The profile {text!r} does not grow from MIN over OPT to MAX.", "Write the smallest batch and length first."
-        )
-    return Profile(least, best, most)
+    return Profile(*found)
 
 
 def default_out(model: str) -> Path:
@@ -89,6 +83,5 @@ def default_out(model: str) -> Path:
     return Path(f"{name or 'model'}.bvx")
 
 
-def _split(names: str | Sequence[str]) -> tuple[str, ...]:
-    parts = names.split(",") if isinstance(names, str) else names
-    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in names.split(",") if part.strip())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,9 @@ __all__ = [
     "Block",
     "Table",
     "format_bytes",
-    "view_answer",
+    "lay_out",
+    "view_answers",
     "view_bundle",
-    "view_cosines",
     "view_doctor",
     "view_export",
     "view_verification",
@@ -35,6 +36,21 @@ class Table:
 
 
 Block = str | Table
+
+
+def lay_out(view: Iterable[Block]) -> Iterator[str]:
+    """The lines of a view: columns as wide as their widest cell, rows under a title indented."""
+    for block in view:
+        if isinstance(block, str):
+            yield block
+            continue
+        if block.title:
+            yield from ("", block.title)
+        rows = [block.columns, *block.rows] if block.columns else list(block.rows)
+        widths = [max(_width(row[at]) for row in rows if at < len(row)) for at in range(max(map(len, rows), default=0))]
+        for row in rows:
+            cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=False))
+            yield f"{'  ' if block.title else ''}{'  '.join(cells)}".rstrip()
 
 
 def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -124,22 +140,26 @@ def view_doctor(document: Mapping[str, Any]) -> Iterator[Block]:
     if document["environment"]:
         rows = tuple((name, one["value"], one["meaning"]) for name, one in document["environment"].items())
         yield Table("Environment", (), rows)
-    for problem in document["problems"]:
-        yield f"To mend: {problem}"
-    yield "" if document["problems"] else "Nothing to mend."
+    if document["problems"]:
+        yield Table("To mend", (), tuple((problem,) for problem in document["problems"]))
+    if not document["problems"]:
+        yield Table("Nothing to mend.", (), ())
 
 
-def view_answer(text: str, pair: str | None, answer: Any) -> Iterator[Block]:
-    """One text's answer, whatever the task: labels with scores, fillings, or the beginning of an embedding."""
-    title = _shorten(text) + (f" | {_shorten(pair)}" if pair is not None else "")
-    yield Table(title or "(empty text)", (), tuple(_answer_rows(answer)))
-
-
-def view_cosines(cosines: Sequence[Sequence[float]]) -> Table:
-    """The cosine of every text with every other."""
-    numbers = tuple(str(number) for number in range(1, len(cosines) + 1))
-    rows = tuple((number, *(f"{value:.4f}" for value in row)) for number, row in zip(numbers, cosines, strict=True))
-    return Table("Cosine similarity", ("text", *numbers), rows)
+def view_answers(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    answers: Sequence[Any],
+    cosines: Sequence[Sequence[float]] | None = None,
+) -> Iterator[Block]:
+    """`bvx run`: labels with scores, fillings, or the beginnings of embeddings and the cosine of each with each."""
+    for number, (text, answer) in enumerate(zip(texts, answers, strict=True)):
+        second = f" | {_shorten(pairs[number])}" if pairs else ""
+        yield Table(f"{number + 1}. {_shorten(text) or '(empty text)'}{second}", (), tuple(_answer_rows(answer)))
+    if cosines is not None:
+        numbers = tuple(f"{number}." for number in range(1, len(cosines) + 1))
+        rows = tuple((name, *(f"{value:.4f}" for value in row)) for name, row in zip(numbers, cosines, strict=True))
+        yield Table("Cosine similarity", ("", *numbers), rows)
 
 
 def format_bytes(count: int | None) -> str:
@@ -267,6 +287,12 @@ def _or_infinite(value: float | None) -> float:
 
 def _spell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: East Asian characters take two, combining ones none."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
 def _shorten(text: str) -> str:

@@ -60,7 +60,7 @@ def pad(tokens: Sequence[Tokens], info: TokenizerInfo) -> dict[str, NDArray[np.i
         place = slice(shape[1] - len(one), None) if info.padding_side == "left" else slice(0, len(one))
         ids[row, place] = one.ids
         mask[row, place] = 1
-        pass
+        types[row, place] = one.type_ids
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 

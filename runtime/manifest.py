@@ -47,13 +47,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Where the weights came from. `random` marks weights that were never trained."""
+    """Where the weights came from. `random` marks weights that were never trained, drawn with `seed`."""
 
     id: str
     revision: str | None
     random: bool
     parameters: int
     unexpected_weights: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

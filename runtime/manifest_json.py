@@ -99,12 +99,14 @@ def _check_whole(manifest: Manifest) -> None:
 
 
 def _model(value: JsonValue) -> ModelInfo:
+    seed = value.get("seed", None)
     return ModelInfo(
         id=value.get("id").text(),
         revision=value.get("revision", None).optional_text(),
         random=value.get("random").flag(),
         parameters=value.get("parameters").integer(),
         unexpected_weights=tuple(item.text() for item in value.get("unexpected_weights", []).items()),
+        seed=None if seed.value is None else seed.integer(),
     )
 
 

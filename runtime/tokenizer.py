@@ -186,7 +186,7 @@ def _check_texts(texts: Sequence[Any], one: str, many: str) -> None:
 def _keep_forks_quiet() -> None:
     """Settle for the tokenizers library that forked children tokenise in one thread.
 
-    It would settle the same by itself, since its threads do not survive a fork, but warn on stderr in every child.
+    It settles the same by itself, since its threads do not survive a fork, but up to 0.22 it warns in every child.
     """
     if not hasattr(os, "register_at_fork"):
         return

@@ -129,14 +129,15 @@ def _random_checkpoint(plan: ExportPlan, progress: Progress) -> Checkpoint:
     config = complete_config(raw, family)
     facts = config.to_dict()
     max_length = family.usable_length(facts)
-    model = make_random_model(config, task, plan.seed)
+    model = make_random_model(config, family, task, plan.seed)
     has_pooler = getattr(model, "pooler", None) is not None
     modules = plain_modules(int(facts["hidden_size"]), max_length, normalize=normalize)
     tokenizer = make_tokenizer(family, facts, max_length=max_length)
     source = Source(folder, name, None)
     loaded = Loaded(model, (), has_pooler)
     is_sentence = task.name == "sentence-similarity"
-    return _assemble(loaded, family, task, tokenizer, source, modules if is_sentence else None, progress, random=True)
+    kept = modules if is_sentence else None
+    return _assemble(loaded, family, task, tokenizer, source, kept, progress, seed=plan.seed)
 
 
 def _assemble(
@@ -148,7 +149,7 @@ def _assemble(
     modules: Modules | None,
     progress: Progress,
     *,
-    random: bool = False,
+    seed: int | None = None,
 ) -> Checkpoint:
     config: Any = loaded.model.config
     config.architectures = [type(loaded.model).__name__]
@@ -170,7 +171,7 @@ def _assemble(
         outputs=outputs,
         head=_head(task, facts, tokenizer, modules),
         tokenizer=tokenizer,
-        model_info=ModelInfo(source.id, source.revision, random, parameters, loaded.unexpected),
+        model_info=ModelInfo(source.id, source.revision, seed is not None, parameters, loaded.unexpected, seed),
         max_length=max_length,
         extra_files=files,
     )
@@ -195,4 +196,5 @@ def _head(
 
 def _config_json(config: Any) -> bytes:
     """config.json as save_pretrained writes it: with model_type and architectures, without the way here."""
-    return (config.to_json_string(use_diff=True).strip() + "\n").encode()
+    text: str = config.to_json_string(use_diff=True)
+    return (text.strip() + "\n").encode()

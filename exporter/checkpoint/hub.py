@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils.tqdm import tqdm
 
 from ...runtime.errors import CheckpointError
 from ..progress import Progress
@@ -187,14 +188,15 @@ def _explain(model: str, revision: str | None, error: Exception) -> CheckpointEr
 
 def _reporting_to(progress: Progress) -> Any:
     """A tqdm class that tells `progress` of the bytes written, and draws nothing."""
+    drawing: Any = tqdm
 
-    class Reporting(huggingface_hub.utils.tqdm):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self.counts = kwargs.get("name") == "huggingface_hub.snapshot_download"
-            super().__init__(*args, **{**kwargs, "disable": True})
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        # Of the bars that a download has, the one of this name counts what has reached the disk.
+        self.counts = kwargs.get("name") == "huggingface_hub.snapshot_download"
+        drawing.__init__(self, *args, **{**kwargs, "disable": True})
 
-        def update(self, n: float | None = 1) -> None:
-            if self.counts and n:
-                progress.advance(int(n))
+    def update(self: Any, n: float | None = 1) -> None:
+        if self.counts and n:
+            progress.advance(int(n))
 
-    return Reporting
+    return type("Reporting", (drawing,), {"__init__": __init__, "update": update})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from ...runtime.errors import UnsupportedModel
 from ...runtime.tasks import Task
 from ..families import Family
 from .tokenizer import FrozenTokenizer, freeze
-from .weights import model_class, settle
+from .weights import model_class, pooling_options, settle
 
 __all__ = ["make_random_model", "make_tokenizer"]
 
@@ -26,9 +28,11 @@ _BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _ALBERT_TOKENS = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 _ROBERTA_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _NOISE = 0.05
+_RARE = -20.0
+"""The score of a single character: worse than any word's, so that a known word is never spelled out."""
 
 
-def make_random_model(config: transformers.PretrainedConfig, task: Task, seed: int) -> torch.nn.Module:
+def make_random_model(config: transformers.PretrainedConfig, family: Family, task: Task, seed: int) -> torch.nn.Module:
     """The model for `task` with transformers' own initialisation, the same for the same seed.
 
     Biases and LayerNorm parameters get a little noise as well: left at zero and one, two of them could be swapped
@@ -36,7 +40,8 @@ def make_random_model(config: transformers.PretrainedConfig, task: Task, seed: i
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = model_class(task).from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+        options = pooling_options(family, task, wants_pooler="pooler_output" in task.outputs)
+        model = model_class(task).from_config(config, attn_implementation="sdpa", dtype=torch.float32, **options)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.ndim == 1:
@@ -45,7 +50,10 @@ def make_random_model(config: transformers.PretrainedConfig, task: Task, seed: i
 
 
 def make_tokenizer(family: Family, config: Mapping[str, Any], *, max_length: int) -> FrozenTokenizer:
-    """A vocabulary of the family's algorithm, learnt from the built-in texts, within the configuration's size."""
+    """A vocabulary of the family's algorithm, taken from the built-in texts, within the configuration's size.
+
+    Always the same for the same configuration.
+    """
     makers = {"wordpiece": _wordpiece, "byte-bpe": _byte_bpe, "unigram": _unigram}
     size = min(int(config["vocab_size"]), _LARGEST)
     tokenizer = makers[family.tokenizer.algorithm](size, family.tokenizer.lowercase, config)
@@ -55,27 +63,40 @@ def make_tokenizer(family: Family, config: Mapping[str, Any], *, max_length: int
     return freeze(tokenizer, settings, config, max_length=max_length, standin=True)
 
 
+# WordPiece and Unigram vocabularies are counted here, because the library's trainers give another one every time.
+
+
 def _wordpiece(size: int, lowercase: bool, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=lowercase), pre_tokenizers.BertPreTokenizer()
     special = _ordered(_BERT_TOKENS, "[PAD]", config)
-    _train(tokenizer, trainers.WordPieceTrainer(vocab_size=size, limit_alphabet=size // 5, special_tokens=special))
-    tokenizer.post_processor = _template(tokenizer, "[CLS]", "[SEP]")
+    words, letters = _count(normalizer, splitter)
+    spelling = [form for letter in letters[: size // 5] for form in (letter, f"##{letter}")]
+    entries = list(dict.fromkeys([*special, *spelling, *words]))[:size]
+    vocabulary = {entry: index for index, entry in enumerate(entries)}
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = _template(special, "[CLS]", "[SEP]")
     return tokenizer
 
 
 def _unigram(size: int, lowercase: bool, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(models.Unigram())
     steps: list[Any] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     steps += [normalizers.NFKD(), normalizers.StripAccents()] + [normalizers.Lowercase()] * lowercase
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    tokenizer.decoder = decoders.Metaspace()
+    normalizer: Any = normalizers.Sequence(steps)
+    splitter: Any = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     special = _ordered(_ALBERT_TOKENS, "<pad>", config)
-    _train(tokenizer, trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token="<unk>"))
-    tokenizer.post_processor = _template(tokenizer, "[CLS]", "[SEP]")
+    words, letters = _count(normalizer, splitter)
+    scores = dict.fromkeys(special, 0.0) | dict.fromkeys(letters[: size // 2], _RARE)
+    total = sum(words.values())
+    scores |= {word: math.log(count / total) for word, count in words.items() if word not in scores}
+    pieces = list(scores.items())[:size]
+    tokenizer = tokenizers.Tokenizer(models.Unigram(pieces, special.index("<unk>"), byte_fallback=False))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = _template(special, "[CLS]", "[SEP]")
     return tokenizer
 
 
@@ -85,15 +106,28 @@ def _byte_bpe(size: int, lowercase: bool, config: Mapping[str, Any]) -> tokenize
     tokenizer.decoder = decoders.ByteLevel()
     special = _ordered(_ROBERTA_TOKENS, "<pad>", config)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    _train(tokenizer, trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=alphabet))
-    ids = [("</s>", tokenizer.token_to_id("</s>")), ("<s>", tokenizer.token_to_id("<s>"))]
-    tokenizer.post_processor = processors.RobertaProcessing(*ids, trim_offsets=True, add_prefix_space=False)
+    trainer: Any = trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=alphabet)
+    trainer.show_progress = False
+    tokenizer.train_from_iterator(builtin_texts(), trainer)
+    last, first = ("</s>", special.index("</s>")), ("<s>", special.index("<s>"))
+    tokenizer.post_processor = processors.RobertaProcessing(last, first, trim_offsets=True, add_prefix_space=False)
     return tokenizer
 
 
-def _train(tokenizer: tokenizers.Tokenizer, trainer: Any) -> None:
-    trainer.show_progress = False
-    tokenizer.train_from_iterator(builtin_texts(), trainer)
+def _count(normalizer: Any, splitter: Any) -> tuple[dict[str, int], list[str]]:
+    """The built-in texts' words with their counts, and their letters; the most frequent first."""
+    words: Counter[str] = Counter()
+    for text in builtin_texts():
+        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    letters: Counter[str] = Counter()
+    for word, count in words.items():
+        for letter in word:
+            letters[letter] += count
+
+    def order(entry: tuple[str, int]) -> tuple[int, str]:
+        return -entry[1], entry[0]
+
+    return dict(sorted(words.items(), key=order)), [letter for letter, _ in sorted(letters.items(), key=order)]
 
 
 def _ordered(tokens: Sequence[str], pad: str, config: Mapping[str, Any]) -> list[str]:
@@ -110,9 +144,9 @@ def _ordered(tokens: Sequence[str], pad: str, config: Mapping[str, Any]) -> list
     return order
 
 
-def _template(tokenizer: tokenizers.Tokenizer, first: str, last: str) -> Any:
+def _template(special: Sequence[str], first: str, last: str) -> Any:
     return processors.TemplateProcessing(
         single=f"{first}:0 $A:0 {last}:0",
         pair=f"{first}:0 $A:0 {last}:0 $B:1 {last}:1",
-        special_tokens=[(first, tokenizer.token_to_id(first)), (last, tokenizer.token_to_id(last))],
+        special_tokens=[(first, special.index(first)), (last, special.index(last))],
     )

@@ -108,11 +108,14 @@ def freeze(
     if not _reads_back(files, tokenizer):
         # The named class would rebuild the pipeline by its own lights; this one takes tokenizer.json as it is.
         files["tokenizer_config.json"] = _json({**kept, "tokenizer_class": "PreTrainedTokenizerFast"})
-    side = "left" if settings.get("padding_side") == "left" else "right"
-    pad_id = tokenizer.token_to_id(special["pad_token"])
-    type_id = int(settings.get("pad_token_type_id") or 0)
     mask = special.get("mask_token")
-    info = TokenizerInfo(special["pad_token"], pad_id, type_id, side, standin)
+    info = TokenizerInfo(
+        pad_token=special["pad_token"],
+        pad_id=tokenizer.get_vocab()[special["pad_token"]],
+        pad_type_id=int(settings.get("pad_token_type_id") or 0),
+        padding_side="left" if settings.get("padding_side") == "left" else "right",
+        standin=standin,
+    )
     return FrozenTokenizer(files, info, mask, tokenizer.token_to_id(mask) if mask else None)
 
 

@@ -21,7 +21,7 @@ from ...runtime.tasks import TASKS, Task
 from ..families import Family
 from .config import read_json
 
-__all__ = ["Loaded", "load_weights", "model_class", "settle"]
+__all__ = ["Loaded", "load_weights", "model_class", "pooling_options", "settle"]
 
 _FORMS = (
     ("model.safetensors", "model.safetensors.index.json", True),
@@ -52,10 +52,10 @@ def load_weights(folder: Path, config: transformers.PretrainedConfig, family: Fa
     """
     safetensors = _find_weights(folder)
     with_pooler = "pooler_output" in task.outputs and family.pooler
-    model, info = _load(folder, config, task, safetensors, with_pooler or not _may_drop_pooler(family, task))
+    model, info = _load(folder, config, task, safetensors, pooling_options(family, task, wants_pooler=with_pooler))
     if with_pooler and _lacks_pooler(model, info):
         with_pooler = False
-        model, info = _load(folder, config, task, safetensors, with_pooler)
+        model, info = _load(folder, config, task, safetensors, pooling_options(family, task, wants_pooler=False))
     _refuse_misfits(info)
     _refuse_missing(model, info, config, task)
     return Loaded(settle(model), tuple(sorted(info["unexpected_keys"])), with_pooler)
@@ -66,8 +66,10 @@ def settle(model: torch.nn.Module) -> torch.nn.Module:
     return model.float().eval().requires_grad_(False)
 
 
-def _may_drop_pooler(family: Family, task: Task) -> bool:
-    return family.pooler and task.auto_class == "AutoModel"
+def pooling_options(family: Family, task: Task, *, wants_pooler: bool) -> dict[str, bool]:
+    """What to tell transformers so that a base model is made without the pooler that nobody asked for."""
+    can_do_without = family.pooler and task.auto_class == "AutoModel"
+    return {"add_pooling_layer": False} if can_do_without and not wants_pooler else {}
 
 
 def _find_weights(folder: Path) -> bool:
@@ -127,9 +129,8 @@ def _refuse_pointer(path: Path) -> None:
 
 
 def _load(
-    folder: Path, config: transformers.PretrainedConfig, task: Task, safetensors: bool, pooler: bool
+    folder: Path, config: transformers.PretrainedConfig, task: Task, safetensors: bool, options: Mapping[str, bool]
 ) -> tuple[Any, Mapping[str, Any]]:
-    options = {} if pooler else {"add_pooling_layer": False}
     try:
         with _quiet():
             model, info = model_class(task).from_pretrained(

@@ -11,14 +11,18 @@ from ...runtime.manifest import PassLog
 __all__ = ["fold_constants"]
 
 FOLD_AT_MOST = 1024
-"""Bytes: shape arithmetic and scalars are folded, weights never are."""
+"""Numbers in a tensor. Shape arithmetic and scalars are folded, weights of any size never are."""
 
 
 def fold_constants(model: ir.Model) -> PassLog:
     """`f(c)` becomes its value; `Identity(x)` and a Slice of everything become `x`; equal nodes become one."""
     before = model.graph.num_nodes()
     optimizer.fold_constants(
-        model, onnx_shape_inference=True, input_size_limit=FOLD_AT_MOST, output_size_limit=FOLD_AT_MOST
+        model,
+        onnx_shape_inference=True,
+        input_size_limit=FOLD_AT_MOST,
+        output_size_limit=FOLD_AT_MOST,
+        should_fold=_may_be_folded,
     )
     _drop_whole_slices(model.graph)
     _drop_identities(model.graph)
@@ -29,6 +33,15 @@ def fold_constants(model: ir.Model) -> PassLog:
     ):
         tidy(model)
     return PassLog("fold_constants", before - model.graph.num_nodes())
+
+
+def _may_be_folded(node: ir.Node) -> bool | None:
+    """False for whatever is computed from a weight: its result would be a second weight. None leaves it to the sizes."""
+    for value in node.inputs:
+        tensor = value.const_value if value is not None else None
+        if tensor is not None and tensor.dtype.is_floating_point() and tensor.size > 1:
+            return False
+    return None
 
 
 def _drop_identities(graph: ir.Graph) -> None:

@@ -1,15 +1,32 @@
-"""Small checkpoints of every family and task, saved as transformers saves them, with stand-in vocabularies."""
+"""Small checkpoints and captures of every family and task, and what looks into a graph."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
 import pytest
+import torch
+from numpy.typing import NDArray
+
+from bvx.exporter.capture import capture
+from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.checkpoint.config import complete_config
 from bvx.exporter.checkpoint.standin import make_random_model, make_tokenizer
-from bvx.exporter.families import known_families
+from bvx.exporter.families import Family, known_families
+from bvx.exporter.passes import run_passes
+from bvx.exporter.pipeline import export
+from bvx.exporter.plan import ExportPlan
+from bvx.runtime.manifest import PassLog
 from bvx.runtime.tasks import find_task
 
 
@@ -21,7 +38,7 @@ def tiny_checkpoint() -> Callable[..., Path]:
         family, task = known_families()[family_name], find_task(task_name)
         raw = {**family.tiny, **shape}
         config = complete_config(raw, family)
-        model = make_random_model(config, task, seed)
+        model = make_random_model(config, family, task, seed)
         model.save_pretrained(folder)
         if "model_type" not in raw:
             (folder / "config.json").write_text(json.dumps(raw))
@@ -32,3 +49,200 @@ def tiny_checkpoint() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A small random model of a family with a task's head, and the raw graph that the capture made of it."""
+
+    family: Family
+    task: str
+    config: Mapping[str, Any]
+    model: torch.nn.Module
+    outputs: tuple[str, ...]
+    raw: ir.Model
+
+    def canonical(self) -> tuple[ir.Model, tuple[PassLog, ...]]:
+        """A copy of the graph after every pass, and what each pass did."""
+        graph = self.raw.clone()
+        return graph, tuple(run_passes(graph))
+
+    def feeds(self, batch: int, length: int, padding: str = "mixed") -> dict[str, NDArray[np.int64]]:
+        """Random ids, padded as asked: "none", "left", "right", "mixed" (rows in turns) or "middle".
+
+        From the second row on a row has up to a third of padding; the last of three or more is nothing else.
+        """
+        random = np.random.default_rng(batch * 1000 + length)
+        pad = int(self.config["pad_token_id"])
+        mask = np.ones((batch, length), np.int64)
+        for row in range(1, batch) if padding != "none" else ():
+            empty = min(length - 1, 1 + row * length // (3 * batch))
+            start = {"left": 0, "right": length - empty, "middle": (length - empty) // 2}
+            first = start["left" if row % 2 else "right"] if padding == "mixed" else start[padding]
+            mask[row, first : first + empty] = 0
+        if batch >= 3 and padding != "none":
+            mask[-1] = 0
+        ids = random.integers(5, int(self.config["vocab_size"]), (batch, length))
+        every = {
+            "input_ids": np.where(mask == 1, ids, pad),
+            "attention_mask": mask,
+            "token_type_ids": random.integers(0, 2, (batch, length)),
+        }
+        return {name: every[name] for name in self.family.inputs}
+
+    def reference(self, feeds: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.float32]]:
+        """What transformers says, with the mask of two dimensions that a user passes."""
+        hidden = any(name.startswith("hidden_states.") for name in self.outputs)
+        tensors = {name: torch.from_numpy(value) for name, value in feeds.items()}
+        with torch.no_grad():
+            found = self.model(**tensors, output_hidden_states=hidden)
+        answers = {}
+        for name in self.outputs:
+            kind, _, index = name.partition(".")
+            answers[name] = (found[kind][int(index)] if index else found[kind]).numpy()
+        return answers
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Callable[..., torch.nn.Module]:
+    """Makes a family's small model: tiny_model(family, task, **changes to the configuration)."""
+
+    def make(family_name: str, task_name: str, **shape: object) -> torch.nn.Module:
+        family = known_families()[family_name]
+        model = make_random_model(complete_config({**family.tiny, **shape}, family), find_task(task_name), seed=0)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.05)
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def capture_of() -> Callable[..., Captured]:
+    """Captures a model: capture_of(model, family, task, hidden_states=0). Seconds each time; see `captured`."""
+
+    def make(model: torch.nn.Module, family_name: str, task_name: str, hidden_states: int = 0) -> Captured:
+        family, task = known_families()[family_name], find_task(task_name)
+        outputs = tuple(name for name in task.outputs if family.pooler or name != "pooler_output")
+        outputs += tuple(f"hidden_states.{index}" for index in range(hidden_states))
+        raw = capture(model, family.inputs, outputs)
+        return Captured(family, task.name, model.config.to_dict(), model, outputs, raw)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def captured(tiny_model, capture_of) -> Callable[..., Captured]:
+    """The capture of a family's small model, made once: captured(family, task, **changes to the configuration)."""
+
+    @cache
+    def find(family_name: str, task_name: str, **shape: object) -> Captured:
+        return capture_of(tiny_model(family_name, task_name, **shape), family_name, task_name)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def run_graph() -> Callable[..., dict[str, NDArray[Any]]]:
+    """Runs a graph on ONNX Runtime as it is written, without the engine's own rewriting: run_graph(graph, feeds)."""
+
+    def run(graph: ir.Model, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        content = ir.to_proto(graph).SerializeToString()
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def copies() -> Callable[[ir.Model], list[str]]:
+    """Finds weights that a graph stores twice, as initializers or inside nodes, under another name or transposed."""
+
+    def find(graph: ir.Model) -> list[str]:
+        first: dict[tuple[tuple[int, ...], bytes], str] = {}
+        found = []
+        for name, array in stored_arrays(graph):
+            twins = [array, array.T] if array.ndim > 1 else [array]
+            # A vector of one repeated number says nothing about where it came from.
+            if array.dtype.kind != "f" or (array.ndim == 1 and np.all(array == array[:1])) or array.ndim == 0:
+                continue
+            keys = [(twin.shape, np.ascontiguousarray(twin).tobytes()) for twin in twins]
+            found += [f"{name} is {first[key]}" for key in dict.fromkeys(keys) if key in first]
+            first.setdefault(keys[0], name)
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def stored_floats() -> Callable[[ir.Model], int]:
+    """Counts the bytes of all floating-point numbers that a graph stores."""
+    return lambda graph: sum(array.nbytes for _, array in stored_arrays(graph) if array.dtype.kind == "f")
+
+
+def stored_arrays(graph: ir.Model) -> Iterator[tuple[str, NDArray[Any]]]:
+    for name, value in graph.graph.initializers.items():
+        assert value.const_value is not None
+        yield name, value.const_value.numpy()
+    for node in graph.graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR:
+                yield str(node.name), attribute.as_tensor().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A tiny checkpoint of large weights, so that its values are about 1 everywhere, and its bundle."""
+
+    folder: Path
+    bundle: Path
+    checkpoint: Checkpoint
+
+    @property
+    def graph(self) -> Path:
+        return self.bundle / "onnx/model.onnx"
+
+
+@pytest.fixture(scope="session")
+def exported(
+    tiny_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Exported]:
+    """Exports a tiny checkpoint, once for each family and task: exported(family, task)."""
+
+    @cache
+    def make(family: str, task: str) -> Exported:
+        home = tmp_path_factory.mktemp(f"{family}-{task}")
+        folder = tiny_checkpoint(family, task, home / "checkpoint", initializer_range=0.4)
+        plan = ExportPlan(str(folder), home / "bundle", task=task, family=family)
+        export(plan)
+        return Exported(folder, plan.out, load_checkpoint(plan))
+
+    return make
+
+
+@pytest.fixture
+def mutated(tmp_path: Path) -> Callable[[Exported, Callable[[ir.Graph], None]], Path]:
+    """Copies a bundle with a change made to its graph, its hashes mended: mutated(exported, change)."""
+
+    def mutate(original: Exported, change: Callable[[ir.Graph], None]) -> Path:
+        bundle = Path(shutil.copytree(original.bundle, tmp_path / "mutated"))
+        path = bundle / "onnx/model.onnx"
+        model = ir.load(path)
+        change(model.graph)
+        ir.save(model, path)
+        manifest = json.loads((bundle / "bvx.json").read_text())
+        content = path.read_bytes()
+        for entry in manifest["files"]:
+            if entry["path"] == "onnx/model.onnx":
+                entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (bundle / "bvx.json").write_text(json.dumps(manifest))
+        return bundle
+
+    return mutate

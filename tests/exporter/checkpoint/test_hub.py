@@ -115,7 +115,15 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def files_of(*weights: str) -> dict[str, bytes]:
-    names = ("config.json", "vocab.txt", "README.md", "1_Pooling/config.json", "onnx/model.onnx", "tf_model.h5", *weights)
+    names = (
+        "config.json",
+        "vocab.txt",
+        "README.md",
+        "1_Pooling/config.json",
+        "onnx/model.onnx",
+        "tf_model.h5",
+        *weights,
+    )
     return {name: f"{name}!".encode() for name in names}
 
 
