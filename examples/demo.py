@@ -35,8 +35,8 @@ SENTENCES = (
 def main() -> int:
     started = time.monotonic()
     DEMO.mkdir(exist_ok=True)
-    # Nothing here needs the network, and nothing should seem to.
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    # Nothing here needs the network; and the progress bars are bvx's own.
+    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
     bundles = [_export(_find_minilm(), "all-MiniLM-L6-v2")]
     for architecture, task in SMALL.items():
         checkpoint = make_small_checkpoint(architecture, task, DEMO / "checkpoints" / architecture)
@@ -69,7 +69,7 @@ def _export(checkpoint: Path, name: str) -> Path:
 
 
 def _bvx(*arguments: str) -> None:
-    shown = [os.path.relpath(argument) if os.path.isabs(argument) else argument for argument in arguments]
+    shown = [os.path.relpath(argument) if Path(argument).is_absolute() else argument for argument in arguments]
     print(f"\n$ bvx {shlex.join(shown)}", flush=True)
     finished = subprocess.run([BVX, *arguments], check=False)
     if finished.returncode:

@@ -8,6 +8,7 @@ from bvx's own texts.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def make_small_checkpoint(architecture: str, task_name: str, folder: Path, seed:
     raw.update(num_hidden_layers=2, vocab_size=2000)
     config = complete_config(raw, family)
     make_random_model(config, find_task(task_name), seed).save_pretrained(folder)
+    if "model_type" not in raw:  # as SpanBERT's are on the hub
+        (folder / "config.json").write_text(json.dumps(raw), encoding="utf-8")
     facts = config.to_dict()
     tokenizer = make_tokenizer(family, facts, max_length=family.usable_length(facts))
     for name, content in tokenizer.files.items():

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -106,7 +106,8 @@ class Shell:
             traceback.print_exception(origin)
         print(f"Error: {error}", file=sys.stderr)
         if self.as_json:
-            with self.claim_stdout():
+            # Where stdout is what failed, stderr has said so.
+            with suppress(OSError), self.claim_stdout():
                 self.write({"error": describe_error(error)})
         return error.exit_code
 

@@ -45,6 +45,9 @@ def explain(error: BaseException) -> BvxError:
                     f"This needs {error.name.partition('.')[0]}, which is not installed.",
                     f"Install it with `pip install bvx[{extra}]`.",
                 )
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return BvxError(f"The system says: {error.strerror}{where}.", "Mend that, and try again.")
     words = " ".join(str(error).split())[:500]
     return Unexpected(
         f"bvx met what it did not expect: {type(error).__name__}{f': {words}' if words else ''}.",

@@ -128,6 +128,7 @@ def _describe(
         head=checkpoint.head,
         inputs=tuple(_spec(value) for value in canonical.graph.inputs),
         outputs=tuple(_spec(value) for value in canonical.graph.outputs),
+        input_limits=_limits(checkpoint),
         max_length=checkpoint.max_length,
         tokenizer=checkpoint.tokenizer.info if checkpoint.tokenizer else None,
         tolerances=checkpoint.family.tolerances,
@@ -139,6 +140,13 @@ def _describe(
         passes=passes,
         tools={name: _version(name) for name in _TOOLS if _version(name)},
     )
+
+
+def _limits(checkpoint: Checkpoint) -> dict[str, int]:
+    """How many rows the table has that each input is looked up in."""
+    sizes = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
+    known = {name: checkpoint.config.get(size) for name, size in sizes.items() if name in checkpoint.family.inputs}
+    return {name: int(size) for name, size in known.items() if size}
 
 
 def _spec(value: ir.Value) -> TensorSpec:

@@ -22,7 +22,7 @@ from .sentence import Modules, plain_modules, read_modules
 from .standin import make_random_model, make_tokenizer
 from .task import choose_task, text_classification_head
 from .tokenizer import FrozenTokenizer, freeze_folder
-from .weights import Loaded, load_weights, settle
+from .weights import Loaded, drops_pooler, load_weights, settle
 
 __all__ = ["Checkpoint", "FrozenTokenizer", "checkpoint_from_model", "load_checkpoint"]
 
@@ -129,7 +129,7 @@ def _random_checkpoint(plan: ExportPlan, progress: Progress) -> Checkpoint:
     config = complete_config(raw, family)
     facts = config.to_dict()
     max_length = family.usable_length(facts)
-    model = make_random_model(config, family, task, plan.seed)
+    model = make_random_model(config, task, plan.seed, with_pooler=not drops_pooler(family, task))
     has_pooler = getattr(model, "pooler", None) is not None
     modules = plain_modules(int(facts["hidden_size"]), max_length, normalize=normalize)
     tokenizer = make_tokenizer(family, facts, max_length=max_length)

@@ -17,7 +17,7 @@ from ...runtime.errors import UnsupportedModel
 from ...runtime.tasks import Task
 from ..families import Family
 from .tokenizer import FrozenTokenizer, freeze
-from .weights import model_class, pooling_options, settle
+from .weights import model_class, settle
 
 __all__ = ["make_random_model", "make_tokenizer"]
 
@@ -32,15 +32,17 @@ _RARE = -20.0
 """The score of a single character: worse than any word's, so that a known word is never spelled out."""
 
 
-def make_random_model(config: transformers.PretrainedConfig, family: Family, task: Task, seed: int) -> torch.nn.Module:
+def make_random_model(
+    config: transformers.PretrainedConfig, task: Task, seed: int, *, with_pooler: bool = True
+) -> torch.nn.Module:
     """The model for `task` with transformers' own initialisation, the same for the same seed.
 
-    Biases and LayerNorm parameters get a little noise as well: left at zero and one, two of them could be swapped
-    without anybody noticing.
+    `with_pooler` False makes a base model without the pooler that its class would give it. Biases and LayerNorm
+    parameters get a little noise as well: left at zero and one, two of them could be swapped without anybody noticing.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        options = pooling_options(family, task, wants_pooler="pooler_output" in task.outputs)
+        options = {} if with_pooler else {"add_pooling_layer": False}
         model = model_class(task).from_config(config, attn_implementation="sdpa", dtype=torch.float32, **options)
         with torch.no_grad():
             for parameter in model.parameters():

@@ -21,7 +21,7 @@ from ...runtime.tasks import TASKS, Task
 from ..families import Family
 from .config import read_json
 
-__all__ = ["Loaded", "load_weights", "model_class", "pooling_options", "settle"]
+__all__ = ["Loaded", "drops_pooler", "load_weights", "model_class", "settle"]
 
 _FORMS = (
     ("model.safetensors", "model.safetensors.index.json", True),
@@ -52,10 +52,10 @@ def load_weights(folder: Path, config: transformers.PretrainedConfig, family: Fa
     """
     safetensors = _find_weights(folder)
     with_pooler = "pooler_output" in task.outputs and family.pooler
-    model, info = _load(folder, config, task, safetensors, pooling_options(family, task, wants_pooler=with_pooler))
+    model, info = _load(folder, config, task, safetensors, not drops_pooler(family, task))
     if with_pooler and _lacks_pooler(model, info):
         with_pooler = False
-        model, info = _load(folder, config, task, safetensors, pooling_options(family, task, wants_pooler=False))
+        model, info = _load(folder, config, task, safetensors, False)
     _refuse_misfits(info)
     _refuse_missing(model, info, config, task)
     return Loaded(settle(model), tuple(sorted(info["unexpected_keys"])), with_pooler)
@@ -66,10 +66,9 @@ def settle(model: torch.nn.Module) -> torch.nn.Module:
     return model.float().eval().requires_grad_(False)
 
 
-def pooling_options(family: Family, task: Task, *, wants_pooler: bool) -> dict[str, bool]:
-    """What to tell transformers so that a base model is made without the pooler that nobody asked for."""
-    can_do_without = family.pooler and task.auto_class == "AutoModel"
-    return {"add_pooling_layer": False} if can_do_without and not wants_pooler else {}
+def drops_pooler(family: Family, task: Task) -> bool:
+    """Whether the task's model is a base model that has a pooler by default, which nobody asked for."""
+    return family.pooler and task.auto_class == "AutoModel" and "pooler_output" not in task.outputs
 
 
 def _find_weights(folder: Path) -> bool:
@@ -129,8 +128,9 @@ def _refuse_pointer(path: Path) -> None:
 
 
 def _load(
-    folder: Path, config: transformers.PretrainedConfig, task: Task, safetensors: bool, options: Mapping[str, bool]
+    folder: Path, config: transformers.PretrainedConfig, task: Task, safetensors: bool, default_pooler: bool
 ) -> tuple[Any, Mapping[str, Any]]:
+    options = {} if default_pooler else {"add_pooling_layer": False}
     try:
         with _quiet():
             model, info = model_class(task).from_pretrained(
@@ -203,7 +203,7 @@ def _refuse_missing(model: Any, info: Mapping[str, Any], config: transformers.Pr
         )
     unexpected = ", ".join(sorted(info["unexpected_keys"])) or "none"
     raise CheckpointError(
-        f"The checkpoint misses {len(missing)} weights: {listed} (weights without a place: {unexpected}).",
+        f"The checkpoint misses these weights ({len(missing)}): {listed} (weights without a place: {unexpected}).",
         "Download the checkpoint again, or check that config.json and --family are this checkpoint's own.",
     )
 

@@ -1,3 +1,5 @@
+"""The sentences that come with bvx."""
+
 from __future__ import annotations
 
 from bvx.calibration.texts import builtin_texts

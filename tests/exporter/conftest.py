@@ -38,7 +38,7 @@ def tiny_checkpoint() -> Callable[..., Path]:
         family, task = known_families()[family_name], find_task(task_name)
         raw = {**family.tiny, **shape}
         config = complete_config(raw, family)
-        model = make_random_model(config, family, task, seed)
+        model = make_random_model(config, task, seed)
         model.save_pretrained(folder)
         if "model_type" not in raw:
             (folder / "config.json").write_text(json.dumps(raw))

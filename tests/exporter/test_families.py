@@ -1,3 +1,5 @@
+"""Who recognises which configuration, and what each family says of itself."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -5,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from bvx.exporter import families
 from bvx.exporter.families import Family, find_family, known_architectures, known_families, recognise
 from bvx.runtime.errors import UnknownFamily
@@ -42,7 +45,7 @@ def test_strangers_are_refused_with_the_known_names(config: dict):
 
 
 def test_an_unknown_family_lists_the_known_ones():
-    with pytest.raises(UnknownFamily, match="'xlnet'.*albert"):
+    with pytest.raises(UnknownFamily, match=r"'xlnet'.*albert"):
         find_family("xlnet")
 
 

@@ -73,7 +73,7 @@ def take_layer_from_elsewhere(graph: ir.Graph) -> None:
 
 def widen_epsilon(graph: ir.Graph) -> None:
     for norm in nodes(graph, "LayerNormalization"):
-        norm.attributes["epsilon"] = ir.AttrFloat32("epsilon", 1e-3)
+        norm.attributes["epsilon"] = ir.AttrFloat32("epsilon", 1e-5)
 
 
 def transpose_weight(graph: ir.Graph) -> None:

@@ -1,8 +1,11 @@
+"""A plan is checked once, and all its faults are reported together."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
 from bvx.exporter.plan import ExportPlan
 from bvx.runtime.errors import PlanError
 from bvx.runtime.manifest import Profile

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+
 from bvx.exporter.checkpoint import Checkpoint, checkpoint_from_model, load_checkpoint
 from bvx.exporter.plan import ExportPlan
 from bvx.exporter.progress import Silent

@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from huggingface_hub import constants
+
 from bvx.exporter.checkpoint import hub
 from bvx.exporter.progress import Silent
 from bvx.runtime.errors import CheckpointError
-from huggingface_hub import constants
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OLDER = "76543210fedcba9876543210fedcba9876543210"

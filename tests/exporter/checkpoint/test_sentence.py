@@ -1,9 +1,12 @@
+"""modules.json, and the two forms of the pooling's configuration."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
 import pytest
+
 from bvx.exporter.checkpoint.sentence import plain_modules, read_modules
 from bvx.runtime.errors import CheckpointError, UnsupportedModel
 

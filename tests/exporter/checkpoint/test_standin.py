@@ -1,3 +1,5 @@
+"""Random weights at full size, and the vocabularies that stand in for real ones."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,6 +8,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 import torch
+
 from bvx.calibration.texts import builtin_texts
 from bvx.exporter.checkpoint import load_checkpoint
 from bvx.exporter.checkpoint.standin import make_tokenizer
