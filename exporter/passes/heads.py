@@ -50,6 +50,7 @@ def _replace(
     result = merged.outputs[0]
     new.outputs[0].shape, new.outputs[0].type = result.shape, result.type
     ir.convenience.replace_nodes_and_values(graph, merged, [merged], [new], [result], [new.outputs[0]])
+    graph.remove([use.node for use in old.outputs[0].uses()] + [old], safe=True)
 
 
 def _heads(value: ir.Value | None) -> int | None:

@@ -14,9 +14,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
+from bvx.exporter.families import known_families
 from bvx.exporter.plan import ExportPlan
 from bvx.exporter.progress import Silent
 from bvx.runtime.errors import CheckpointError, UnsupportedModel
+from bvx.runtime.tasks import TASKS
 
 State = dict[str, torch.Tensor]
 Make = Callable[..., Path]
@@ -43,8 +45,8 @@ def same(left: Checkpoint, right: Checkpoint) -> bool:
     return torch.equal(logits(left.model), logits(right.model))
 
 
-@pytest.mark.parametrize("family", ["albert", "bert", "electra", "roberta", "spanbert"])
-@pytest.mark.parametrize("task", ["feature-extraction", "sentence-similarity", "text-classification", "fill-mask"])
+@pytest.mark.parametrize("family", list(known_families()))
+@pytest.mark.parametrize("task", [task.name for task in TASKS])
 def test_every_family_and_task_loads_what_was_saved(family: str, task: str, tiny_checkpoint: Make, tmp_path: Path):
     folder = tiny_checkpoint(family, task, tmp_path)
     loaded = load(folder, task=task)

@@ -1,0 +1,167 @@
+"""The command line as a process of its own: pure stdout, progress, pipes, signals, and what help loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pty = pytest.importorskip("pty", reason="pseudo-terminals are needed, which Windows has not")
+
+BVX = [sys.executable, "-c", "import sys; from bvx.exporter.cli import main; sys.exit(main())"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("BVX_DEBUG", "NO_COLOR")}
+
+
+def run(*words, code=BVX, **options):
+    options = {"stdin": subprocess.DEVNULL, "env": ENVIRONMENT} | options
+    return subprocess.run([*code, *map(str, words)], capture_output=True, **options)
+
+
+@pytest.fixture(scope="session")
+def bundle(exported) -> Path:
+    return exported("electra", "text-classification").bundle
+
+
+HEAVY = {"huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "tokenizers", "torch", "transformers"}
+
+
+@pytest.mark.parametrize("command", ["export", "verify", "run", "inspect", "doctor"])
+def test_help_loads_nothing_heavy(command):
+    code = "import sys; from bvx.exporter.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = run(command, "--help", code=[sys.executable, "-c", code])
+    loaded = set(done.stderr.decode().split())
+    assert "bvx.exporter.cli" in loaded
+    assert not HEAVY & loaded
+
+
+NOISE = """
+import ctypes, os, sys, warnings
+from bvx.exporter import cli, doctor
+examine = doctor.examine
+def noisy():
+    print("NOISE from Python")
+    os.write(1, b"NOISE from a descriptor\\n")
+    ctypes.CDLL(None).printf(b"NOISE from C\\n")
+    warnings.warn("NOISE from a warning")
+    return examine()
+doctor.examine = noisy
+sys.exit(cli.main())
+"""
+
+
+def test_with_json_stdout_holds_one_document_whatever_libraries_print():
+    done = run("doctor", "--json", code=[sys.executable, "-c", NOISE])
+    assert json.loads(done.stdout)["bvx"]
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr.count(b"NOISE") >= 4
+
+
+def test_json_is_utf_8_and_valid_whatever_the_locale_and_the_names(bundle):
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = run("run", bundle, "漢字 é", "--json", env=environment)
+    assert json.loads(done.stdout.decode("utf-8"))["answers"][0]["text"] == "漢字 é"
+    assert run("run", bundle, "漢字 é", env=environment).returncode == 0
+    strange = subprocess.run([*map(os.fsencode, BVX), b"inspect", b"\xff", b"--json"], capture_output=True)
+    assert strange.returncode == 1
+    assert "error" in json.loads(strange.stdout)
+
+
+def test_an_unreadable_command_line_gives_one_document_too():
+    done = run("export", "--json", "--nonsense")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["exit_code"] == 2
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(bundle):
+    with subprocess.Popen(
+        [*BVX, "run", str(bundle), "--jsonl", "--batch-size", "1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+    ) as process:  # fmt: skip
+        process.stdin.write(b'"a"\n')
+        process.stdin.flush()
+        # With a batch size of 1 a line is answered before the next one is read.
+        assert json.loads(process.stdout.readline())["answer"]
+        process.stdout.close()
+        process.stdin.write(b'"b"\n"c"\n')
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+def test_ctrl_c_is_one_sentence_and_130(bundle):
+    with subprocess.Popen(
+        [*BVX, "run", str(bundle), "--jsonl", "--batch-size", "1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+    ) as process:  # fmt: skip
+        process.stdin.write(b'"a"\n')
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"Error: Interrupted; nothing was written.\n"
+        assert process.wait() == 130
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_under_stdout_is_a_sentence():
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run([*BVX, "doctor", "--json"], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+STAGES = """
+import sys, time, types
+from bvx.exporter import cli
+def export(plan, progress):
+    for name in ("capture", "passes"):
+        progress.stage(name, 2)
+        for detail in ("a [bold] one", "another"):
+            progress.advance(detail=detail)
+            time.sleep(0.2)
+    progress.warn("careful [MASK]")
+    return types.SimpleNamespace(path=plan.model)
+sys.modules["bvx.exporter.pipeline"] = types.SimpleNamespace(export=export)
+sys.exit(cli.main())
+"""
+"""An export that goes through its stages and hands back what is there already."""
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_progress_is_drawn_on_a_terminal_and_stdout_stays_pure(bundle, tmp_path, colours):
+    environment = {**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": "100"} | ({} if colours else {"NO_COLOR": "1"})
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-c", STAGES, "export", str(bundle), "--out", str(tmp_path / "out"), "--json"]
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        drawn = b"".join(iter(lambda: read_terminal(ours), b""))
+        document = json.loads(process.stdout.read())
+    os.close(ours)
+    assert process.returncode == 0
+    assert document["warnings"] == ["careful [MASK]"]
+    for words in (b"capture: a [bold] one", b"passes: another", b"Warning: careful [MASK]"):
+        assert words in drawn
+    assert (b"\x1b[38;" in drawn) is colours
+
+
+def read_terminal(descriptor) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        # Linux says so when the last writer has gone.
+        return b""
+
+
+def test_when_piped_an_export_draws_nothing(tiny_checkpoint, tmp_path):
+    folder = tiny_checkpoint("bert", "feature-extraction", tmp_path / "tiny")
+    done = run("export", folder, "--out", tmp_path / "out")
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert b"Next:" in done.stdout

@@ -1,0 +1,98 @@
+"""What is told of a bundle, and how it reads."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bvx.exporter.inspection import describe, describe_export, summarise_rows
+from bvx.exporter.views import Table, format_bytes, lay_out, view_answers, view_bundle
+from bvx.runtime.bundle import Bundle
+
+
+@pytest.fixture(scope="session")
+def bundle(exported):
+    return Bundle.open(exported("electra", "text-classification").bundle)
+
+
+def row(output="logits", **changes):
+    values = {"max_abs": 1e-6, "mean_abs": 1e-7, "cosine": 1.0, "argmax": 1.0, "passed": True}
+    return {"output": output, "case": "short", "batch": 1, "length": 4, **values, **changes}
+
+
+def test_a_description_is_json_and_holds_what_the_manifest_says(bundle):
+    document = describe(bundle)
+    assert json.loads(json.dumps(document)) == json.loads(json.dumps(document))
+    assert document["family"] == "electra"
+    assert document["task"] == "text-classification"
+    assert [tensor["name"] for tensor in document["outputs"]] == ["logits"]
+    (variant,) = document["variants"]
+    assert variant["bytes"] == (bundle.root / variant["file"]).stat().st_size
+    assert variant["parity"][0]["passed"] is True
+    assert document["passes"]["canonical"]
+
+
+def test_a_person_reads_the_same(bundle):
+    text = "\n".join(lay_out(view_bundle(describe(bundle))))
+    for word in ("electra, text-classification", "fp32/cpu", "verified", "input_ids int64", "LABEL_0", "logits"):
+        assert word in text
+
+
+def test_the_next_step_of_an_export_can_be_pasted(bundle, tmp_path):
+    document = describe_export(bundle.root, tmp_path / "with space", ["careful"])
+    assert f"'{tmp_path}/with space'" in document["next"]
+    assert document["warnings"] == ["careful"]
+
+
+def test_the_worst_of_each_measure_is_kept_per_output():
+    rows = [row(), row(max_abs=3e-6, cosine=0.99, case="long"), row("pooler_output", argmax=0.5)]
+    logits, pooler = summarise_rows(rows)
+    assert (logits["max_abs"], logits["cosine"], logits["case"]) == (3e-6, 0.99, "long")
+    assert logits["comparisons"] == 2
+    assert pooler["argmax"] == 0.5
+
+
+def test_what_could_not_be_measured_is_worse_than_any_number():
+    (summary,) = summarise_rows([row(max_abs=5.0), row(max_abs=None, cosine=None, passed=False, case="infinite")])
+    assert summary["max_abs"] is None
+    assert summary["cosine"] is None
+    assert summary["case"] == "infinite"
+    assert summary["passed"] is False
+
+
+def test_rows_of_another_bvx_may_lack_fields():
+    (summary,) = summarise_rows([{"output": "logits"}])
+    assert summary["max_abs"] is None
+    assert summary["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (46_700_000, "46.7 MB"), (2_500_000_000, "2.5 GB"), (None, "unknown")],
+)
+def test_sizes_are_decimal(count, text):
+    assert format_bytes(count) == text
+
+
+def test_columns_line_up_with_wide_and_combining_characters():
+    lines = list(lay_out([Table("", ("name", "n"), (("漢字", "1"), ("e\u0301te", "2"), ("four", "3")))]))
+    assert lines == ["name  n", "漢字  1", "e\u0301te   2", "four  3"]
+
+
+def test_answers_of_every_shape_are_shown():
+    fillings = [{"score": 0.5, "token": 1, "token_str": " a", "sequence": "x a"}]
+    answers = [
+        {"label": "good", "score": 0.75},
+        [{"label": "good", "score": 0.75}, {"label": "bad", "score": 0.25}],
+        fillings,
+        [fillings, fillings],
+        np.ones(8, np.float32),
+        np.ones((3, 8), np.float32),
+    ]
+    lines = list(lay_out(view_answers(["[MASK]"] * 6, None, answers)))
+    text = "\n".join(lines)
+    assert "1. [MASK]" in text
+    for word in ("good  0.7500", "bad   0.2500", "a  0.5000  x a", "mask 2", "float32 [8]", "float32 [3, 8]"):
+        assert word in text
