@@ -228,9 +228,11 @@ def _exposed(model: ir.Model, path: Path, names: Iterable[str]) -> Iterator[Engi
     options = {"graph_optimization_level": "ORT_DISABLE_ALL"}
     with tempfile.TemporaryDirectory(prefix="bvx-bisect-") as folder:
         graph_path = Path(folder) / "graph.onnx"
-        for location in external_locations(path):
+        beside = external_locations(path)
+        for location in beside:
             _borrow(path.parent / location, Path(folder) / location)
-        ir.save(model, graph_path)
+        # Weights that were inside go beside: serialising them with the graph would take their size twice over.
+        ir.save(model, graph_path, external_data=None if beside else "graph.onnx_data")
         engine = open_engine(
             "onnxruntime", graph_path, Variant("", "cpu", path.name, "verified", engine_options=options),
             allowed_cores(), spin=False,

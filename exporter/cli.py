@@ -23,7 +23,7 @@ except ModuleNotFoundError as missing:
 from ..runtime.errors import BvxError, PlanError
 from . import descriptors
 from .documents import describe_error, explain, to_json
-from .views import Block, lay_out
+from .layout import Block, lay_out
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -45,25 +45,27 @@ def faults(graph: ir.Graph, family: Family, config: Config, task: str, weights: 
     """Every way in which the graph is not canonical, in words."""
     counts = Counter(node.op_type for node in graph)
     layers = family.layers(config)
-    attentions = [_layer(node) for node in graph if node.op_type == "Attention"]
-    if attentions != list(range(layers)):
-        missing = sorted(set(range(layers)) - set(attentions))
-        where = f" (none in layer {', '.join(map(str, missing))})" if missing else ""
-        yield f"{len(attentions)} Attention for {layers} layers{where}"
+    attentions = Counter(_layer(node) for node in graph if node.op_type == "Attention")
+    if attentions != Counter(range(layers)):
+        yield f"{counts['Attention']} Attention for {layers} layers{_uneven(attentions, layers, 1)}"
     norms = family.layer_norms(config, task)
     if counts["LayerNormalization"] != norms:
-        yield f"{counts['LayerNormalization']} LayerNormalization, wanted {norms}{_uneven(graph, 'LayerNormalization')}"
+        per_layer = Counter(_layer(node) for node in graph if node.op_type == "LayerNormalization")
+        found = [per_layer[layer] for layer in range(layers)]
+        usual = max(found) if counts["LayerNormalization"] < norms else min(found)
+        yield f"{counts['LayerNormalization']} LayerNormalization, wanted {norms}{_uneven(per_layer, layers, usual)}"
     for operator in LEFTOVERS:
         if counts[operator]:
             yield f"{counts[operator]} {operator} left over ({_first(graph, operator)})"
-    masks = {node.inputs[3] for node in graph if node.op_type == "Attention" and len(node.inputs) > 3}
-    if len(masks) != 1:
-        yield f"{len(masks)} masks for {layers} layers"
+    yield from _separate_masks(graph)
     domains = dict(graph.opset_imports)
     if domains != {"": OPSET}:
         yield f"operator sets {domains}, wanted the standard one, {OPSET}, alone"
+    foreign = [f"{node.name} of {node.domain}" for node in graph if node.domain]
+    if foreign:
+        yield f"{len(foreign)} operators that are not standard ONNX ({foreign[0]})"
     yield from _repeated_weights(graph)
-    stored = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
+    stored = sum(tensor.nbytes for _, tensor in _stored(graph))
     if stored > weights * (1 + OVERHEAD) + 4096:
         yield f"{stored} bytes of stored numbers for {weights} bytes of weights"
 
@@ -77,14 +79,38 @@ def _first(graph: ir.Graph, operator: str) -> str:
     return next(str(node.name) for node in graph if node.op_type == operator)
 
 
-def _uneven(graph: ir.Graph, operator: str) -> str:
-    """Which layers have another count of `operator` than most."""
-    counts = Counter(_layer(node) for node in graph if node.op_type == operator and _layer(node) >= 0)
-    if not counts:
-        return ""
-    usual = Counter(counts.values()).most_common(1)[0][0]
-    odd = [str(layer) for layer, count in sorted(counts.items()) if count != usual]
-    return f" (look at layer {', '.join(odd)})" if odd else ""
+def _uneven(counts: Mapping[int, int], layers: int, wanted: int) -> str:
+    """Which layers have another count than `wanted`; what lies in none (-1) is named where no layer stands out."""
+    odd = [f"{counts.get(layer, 0)} in layer {layer}" for layer in range(layers) if counts.get(layer, 0) != wanted]
+    outside = counts.get(-1, 0)
+    return f" ({', '.join(odd or [f'{wanted} in each layer, {outside} outside of them'])})"
+
+
+def _separate_masks(graph: ir.Graph) -> Iterator[str]:
+    """Layers whose attention does not read the one mask that most of them read."""
+    masks = {
+        node: node.inputs[3] if len(node.inputs) > 3 else None for node in graph if node.op_type == "Attention"
+    }
+    if not masks:
+        return
+    usual = Counter(masks.values()).most_common(1)[0][0]
+    if usual is None:
+        yield f"{len(masks)} Attention without a mask" if set(masks.values()) == {None} else "Attention without a mask"
+        return
+    for node, mask in masks.items():
+        if mask is not usual:
+            yield f"{node.name} has {'no mask' if mask is None else 'a mask of its own'}"
+
+
+def _stored(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
+    """Every tensor that the graph stores, and its name: initializers, and what nodes hold as attributes."""
+    for name, value in graph.initializers.items():
+        if value.const_value is not None:
+            yield name, value.const_value
+    for node in graph.all_nodes():
+        for attribute in node.attributes.values():
+            if isinstance(attribute, ir.Attr) and attribute.type == ir.AttributeType.TENSOR:
+                yield str(node.name), attribute.as_tensor()
 
 
 def _repeated_weights(graph: ir.Graph) -> Iterator[str]:
@@ -93,18 +119,16 @@ def _repeated_weights(graph: ir.Graph) -> Iterator[str]:
     Only matrices count. Two of them can be equal, or each other's transposes, only if their shapes are: bytes are
     read for those alone.
     """
-    shapes: dict[tuple[int, ...], list[ir.Value]] = defaultdict(list)
-    for value in graph.initializers.values():
-        if value.const_value is not None and len(value.const_value.shape) == 2:
-            shapes[tuple(sorted(value.const_value.shape.numpy()))].append(value)
-    for values in shapes.values():
+    shapes: dict[tuple[int, ...], list[tuple[str, ir.TensorProtocol]]] = defaultdict(list)
+    for name, tensor in _stored(graph):
+        if len(tensor.shape) == 2:
+            shapes[tuple(sorted(tensor.shape.numpy()))].append((name, tensor))
+    for tensors in shapes.values():
         seen: dict[bytes, str] = {}
-        for value in values if len(values) > 1 else ():
-            assert value.const_value is not None
-            array = value.const_value.numpy()
+        for name, tensor in tensors if len(tensors) > 1 else ():
+            array = tensor.numpy()
             digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
             other = hashlib.sha256(np.ascontiguousarray(array.T).tobytes()).digest()
-            name = str(value.name)
             twin = seen.get(digest) or seen.get(other)
             if twin:
                 yield f"{name} is stored again as {twin}"

@@ -38,13 +38,18 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def check(
-    checkpoint: Checkpoint, encoder: Encoder, tolerance: Tolerance, progress: Progress | None = None
+    checkpoint: Checkpoint,
+    encoder: Encoder,
+    tolerance: Tolerance,
+    progress: Progress | None = None,
+    *,
+    locate: bool = True,
 ) -> ParityReport:
     """Run every case through `encoder` and through the checkpoint's model, and compare every output.
 
     A text that stands in a batch with longer ones is compared with the same text alone: in PyTorch, and in the
     encoder. Cases are run one at a time, with little kept. On failure the report's `diverged_at` is the first layer
-    that differs.
+    that differs, unless `locate` is False.
     """
     progress = progress or Silent()
     cases = cases_for(checkpoint)
@@ -64,7 +69,7 @@ def check(
         progress.advance(detail=case.name)
     engine = f"{encoder.engine.name} {encoder.engine.version}"
     report = ParityReport(encoder.variant.key, engine, tuple(rows), describe())
-    if report:
+    if report or not locate:
         return report
     progress.advance(0, "looking for the first layer that differs")
     divergence = find_divergence(checkpoint, encoder, report, tolerance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +75,13 @@ def verify(
     divergences: list[Divergence] = []
     for variant, name in chosen:
         with load(opened.root, precision=variant.precision, engine=name, check_hashes=False) as encoder:
-            report = _check(encoder, checkpoint, progress)
-            reports.append(report)
+            report = _check(encoder, checkpoint, progress, locate=not bisect)
             if bisect and not report:
-                divergences += _bisect(encoder, checkpoint, report, progress)
+                divergence = _bisect(encoder, checkpoint, report, progress)
+                if divergence is not None:
+                    report = replace(report, diverged_at=divergence.layer)
+                    divergences.append(divergence)
+            reports.append(report)
     return Verification(tuple(reports), tuple(divergences))
 
 
@@ -95,13 +98,13 @@ def _choose(bundle: Bundle, precision: str | None, engine: str) -> Iterator[tupl
             yield variant, serving[0]
 
 
-def _check(encoder: Encoder, checkpoint: Checkpoint | None, progress: Progress) -> ParityReport:
+def _check(encoder: Encoder, checkpoint: Checkpoint | None, progress: Progress, locate: bool) -> ParityReport:
     if checkpoint is None:
         progress.stage(f"golden values {encoder.variant.key}")
         return encoder.verify()
     from . import parity
 
-    return parity.check(checkpoint, encoder, encoder.manifest.tolerances[encoder.precision], progress)
+    return parity.check(checkpoint, encoder, encoder.manifest.tolerances[encoder.precision], progress, locate=locate)
 
 
 def _load_model(against: str, manifest: Manifest, progress: Progress) -> Checkpoint:
@@ -141,7 +144,7 @@ def _has_weights(folder: Path) -> bool:
 
 def _bisect(
     encoder: Encoder, checkpoint: Checkpoint | None, report: ParityReport, progress: Progress
-) -> list[Divergence]:
+) -> Divergence | None:
     """The first operator that diverges, if one does; what can be said otherwise goes to `progress`."""
     _need("--bisect", "onnx_ir")
     progress.stage(f"bisect {report.variant}")
@@ -153,14 +156,14 @@ def _bisect(
     else:
         if encoder.variant.file == _CANONICAL or not encoder.bundle.has(_CANONICAL):
             progress.warn(f"{report.variant} can only be bisected against PyTorch: add --against MODEL.")
-            return []
+            return None
         found = _against_canonical(encoder, report)
         other = f"{_CANONICAL} (compare that with PyTorch: --against MODEL)"
     if found is None:
         progress.warn(
             f"With the engine's optimisations switched off, no operator of {report.variant} differs from {other}."
         )
-    return [] if found is None else [found]
+    return found
 
 
 def _against_canonical(encoder: Encoder, report: ParityReport) -> Divergence | None:

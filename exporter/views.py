@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .layout import Block, Row, Table, format_bytes
+
 __all__ = [
-    "Block",
-    "Table",
-    "format_bytes",
-    "lay_out",
     "view_answers",
     "view_bundle",
     "view_doctor",
@@ -22,35 +18,6 @@ __all__ = [
 
 _SHOWN_TEXT = 70
 _SHOWN_NUMBERS = 6
-
-Row = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells under `title`; `columns` may be empty when they speak for themselves."""
-
-    title: str
-    columns: Row
-    rows: tuple[Row, ...]
-
-
-Block = str | Table
-
-
-def lay_out(view: Iterable[Block]) -> Iterator[str]:
-    """The lines of a view: columns as wide as their widest cell, rows under a title indented."""
-    for block in view:
-        if isinstance(block, str):
-            yield block
-            continue
-        if block.title:
-            yield from ("", block.title)
-        rows = [block.columns, *block.rows] if block.columns else list(block.rows)
-        widths = [max(_width(row[at]) for row in rows if at < len(row)) for at in range(max(map(len, rows), default=0))]
-        for row in rows:
-            cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=False))
-            yield f"{'  ' if block.title else ''}{'  '.join(cells)}".rstrip()
 
 
 def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -160,18 +127,6 @@ def view_answers(
         numbers = tuple(f"{number}." for number in range(1, len(cosines) + 1))
         rows = tuple((name, *(f"{value:.4f}" for value in row)) for name, row in zip(numbers, cosines, strict=True))
         yield Table("Cosine similarity", ("", *numbers), rows)
-
-
-def format_bytes(count: int | None) -> str:
-    """Decimal units, as disks are sold and as the hub shows them."""
-    if count is None:
-        return "unknown"
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _answer_rows(answer: Any) -> Iterator[Row]:
@@ -287,12 +242,6 @@ def _or_infinite(value: float | None) -> float:
 
 def _spell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal: East Asian characters take two, combining ones none."""
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
 def _shorten(text: str) -> str:

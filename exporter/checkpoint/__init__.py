@@ -69,6 +69,8 @@ def load_checkpoint(plan: ExportPlan, progress: Progress | None = None) -> Check
     raw, folder = _read(source, modules)
     family = choose_family(raw, plan.family)
     task = choose_task(plan.task, raw, source.folder)
+    if plan.task is None and "ElectraForPreTraining" in (raw.get("architectures") or ()):
+        progress.warn("The head that tells replaced tokens from real ones is left out; the bundle gives features.")
     config = complete_config(raw, family)
     loaded = load_weights(folder, config, family, task)
     if family.pooler and "pooler_output" in task.outputs and not loaded.has_pooler:
@@ -161,6 +163,8 @@ def _assemble(
     files = {"config.json": _config_json(config)}
     if task.name == "sentence-similarity" and modules is not None:
         files |= modules.files
+        # Beyond it sentence-transformers cuts, so an answer to a longer text would be another than its answer.
+        max_length = min(max_length, modules.max_length or max_length)
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     outputs = tuple(name for name in task.outputs if name != "pooler_output" or loaded.has_pooler)
     return Checkpoint(
@@ -190,7 +194,11 @@ def _head(
             raise UnsupportedModel(
                 "The vocabulary has no mask token, which fill-mask needs.", "Use --task feature-extraction."
             )
-        return {"mask_token": tokenizer.mask_token, "mask_token_id": tokenizer.mask_token_id}
+        return {
+            "mask_token": tokenizer.mask_token,
+            "mask_token_id": tokenizer.mask_token_id,
+            "clean_up_tokenization_spaces": tokenizer.cleans_up,
+        }
     return {}
 
 

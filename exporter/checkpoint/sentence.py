@@ -30,7 +30,8 @@ _KEPT = ("modules.json", "sentence_bert_config.json", "config_sentence_transform
 class Modules:
     """What modules.json says: where the encoder lies (relative), how to pool, whether to normalise.
 
-    `lowercase` is sentence_bert_config.json's do_lower_case: texts are lowercased before they are tokenised.
+    `lowercase` is sentence_bert_config.json's do_lower_case: texts are lowercased before they are tokenised;
+    `max_length` its max_seq_length, the length in tokens that sentence-transformers cuts texts to, where it says one.
     `files` are the files to keep, by their path in the bundle.
     """
 
@@ -38,6 +39,7 @@ class Modules:
     pooling: tuple[str, ...]
     normalize: bool
     lowercase: bool = False
+    max_length: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
@@ -70,9 +72,10 @@ def read_modules(root: Path) -> Modules:
     files[pooling.relative_to(root).as_posix()] = pooling.read_bytes() if pooling.is_file() else b"{}"
     if kinds[0][1]:
         files["modules.json"] = _flattened(entries)
-    lowercase = bool(read_json(bert).get("do_lower_case")) if bert.is_file() else False
+    settings = read_json(bert) if bert.is_file() else {}
     modes = _pooling(read_json(pooling), pooling)
-    return Modules(kinds[0][1], modes, "Normalize" in names, lowercase, files)
+    lowercase, longest = bool(settings.get("do_lower_case")), settings.get("max_seq_length")
+    return Modules(kinds[0][1], modes, "Normalize" in names, lowercase, int(longest) if longest else None, files)
 
 
 def plain_modules(hidden_size: int, max_length: int, *, normalize: bool) -> Modules:
@@ -88,7 +91,7 @@ def plain_modules(hidden_size: int, max_length: int, *, normalize: bool) -> Modu
         "1_Pooling/config.json": _json(pooling),
         "sentence_bert_config.json": _json({"max_seq_length": max_length, "do_lower_case": False}),
     }
-    return Modules("", ("mean",), normalize, False, files)
+    return Modules("", ("mean",), normalize, files=files)
 
 
 def _pooling(settings: Mapping[str, Any], path: Path) -> tuple[str, ...]:

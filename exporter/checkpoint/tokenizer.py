@@ -60,13 +60,15 @@ _PROBES = ("A cat.", "Über 3,000 CAFÉS -- déjà vu?", "  two  spaces\ttab\n",
 class FrozenTokenizer:
     """The files of a tokenizer, as a bundle holds them, and how batches are made with it.
 
-    `mask_token` and `mask_token_id` are None where the vocabulary has no such token.
+    `mask_token` and `mask_token_id` are None where the vocabulary has no such token. `cleans_up` says whether
+    transformers takes out the spaces before punctuation when it decodes.
     """
 
     files: Mapping[str, bytes]
     info: TokenizerInfo
     mask_token: str | None
     mask_token_id: int | None
+    cleans_up: bool = False
 
 
 def freeze_folder(
@@ -116,7 +118,9 @@ def freeze(
         padding_side="left" if settings.get("padding_side") == "left" else "right",
         standin=standin,
     )
-    return FrozenTokenizer(files, info, mask, tokenizer.token_to_id(mask) if mask else None)
+    # For byte-level vocabularies transformers ignores the setting: their spaces are part of the tokens.
+    cleans_up = bool(settings.get("clean_up_tokenization_spaces")) and json.loads(content)["model"]["type"] != "BPE"
+    return FrozenTokenizer(files, info, mask, tokenizer.token_to_id(mask) if mask else None, cleans_up)
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -21,15 +21,18 @@ _NUMBERED = re.compile(r"^(?P<layer>.*\.\d+)(?:\.(?P<rest>.*))?$")
 def name_layers(model: ir.Model) -> PassLog:
     """A node is called `layer.3.attention.self.query.MatMul`, its outputs likewise; others by their module's path.
 
+    A node of the model itself is called by its operator alone, and one that comes before the model `inputs.Expand`.
     Layers count in the order in which they run, so the third use of ALBERT's one layer is `layer.2`.
     """
     if not any(SCOPES in node.metadata_props for node in model.graph):
         return PassLog("name_layers", 0, {"no node says which module it came from": 1})
     layers = _Layers(_layer_modules(model.graph))
     used: Counter[str] = Counter()
-    path = "inputs"
+    path = ""
     for node in model.graph:
-        path = _path(node) or path
+        # What a pass or the exporter added without saying where belongs to whatever runs before it.
+        found = _path(node)
+        path = path if found is None else found
         name = f"{layers.place(path)}.{node.op_type}".lstrip(".")
         used[name] += 1
         node.name = name if used[name] == 1 else f"{name}_{used[name] - 1}"
@@ -72,18 +75,18 @@ class _Layers:
 
 def _layer_modules(graph: ir.Graph) -> frozenset[str]:
     """The paths of the modules that hold an Attention: its longest path that ends in a number."""
-    matches = (_NUMBERED.match(_path(node)) for node in graph if node.op_type == "Attention")
+    matches = (_NUMBERED.match(_path(node) or "") for node in graph if node.op_type == "Attention")
     return frozenset(match["layer"] for match in matches if match)
 
 
-def _path(node: ir.Node) -> str:
-    """The module that a node came from, without the wrapper's name."""
+def _path(node: ir.Node) -> str | None:
+    """The module that a node came from, without the wrapper's name; "inputs" for the wrapper's own, None if unknown."""
     scopes = node.metadata_props.get(SCOPES)
     if not scopes:
-        return ""
-    # The wrapper itself is "model", and the exporter's own bookkeeping starts with an underscore.
+        return None
+    # The model is "model" to the wrapper, which is "", and the exporter's own bookkeeping starts with an underscore.
     modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope and not scope.startswith("_")]
-    return modules[-1].removeprefix("model").lstrip(".") if modules else ""
+    return modules[-1].removeprefix("model").lstrip(".") if modules else "inputs"
 
 
 def _name_constants(graph: ir.Graph) -> None:

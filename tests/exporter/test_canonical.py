@@ -7,8 +7,11 @@ import re
 from collections import Counter
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from bvx.exporter.passes import CANONICAL, run_passes
+from bvx.exporter.passes.decoders import keep_tied_tables
+from bvx.exporter.passes.linears import is_transposed_weight
 from bvx.runtime.parity import compare
 
 FAMILIES = ("albert", "bert", "electra", "roberta", "spanbert")
@@ -137,7 +140,7 @@ def test_no_weight_is_ever_stored_twice(captured, copies, stored_floats, family)
     assert stored_floats(graph) <= 1.03 * sum(4 * weight.numel() for weight in capture.model.parameters())
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["feature-extraction", "text-classification"])
 def test_no_weight_of_an_albert_is_ever_stored_twice(captured, copies, stored_floats, task):
     capture = captured("albert", task)
     graph = capture.raw.clone()
@@ -149,8 +152,6 @@ def test_no_weight_of_an_albert_is_ever_stored_twice(captured, copies, stored_fl
 
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_planted_copy_is_found(captured, copies, transposed):
-    import onnx_ir as ir
-
     graph = captured("albert", "fill-mask").canonical()[0]
     weight = graph.graph.initializers["predictions.dense.weight"].const_value.numpy()
     planted = ir.tensor(np.ascontiguousarray(weight.T if transposed else weight), name="planted")
@@ -159,8 +160,6 @@ def test_a_planted_copy_is_found(captured, copies, transposed):
 
 
 def test_a_copy_inside_a_node_is_found(captured, copies):
-    import onnx_ir as ir
-
     graph = captured("albert", "fill-mask").canonical()[0]
     weight = graph.graph.initializers["predictions.dense.weight"].const_value.numpy()
     graph.graph.append(ir.node("Constant", [], {"value": ir.tensor(weight.T.copy())}, name="planted"))
@@ -168,16 +167,10 @@ def test_a_copy_inside_a_node_is_found(captured, copies):
 
 
 def test_folding_the_decoders_transpose_first_would_be_found(captured, copies):
-    from bvx.exporter.passes.decoders import keep_tied_tables
-    from bvx.exporter.passes.linears import is_transposed_weight
-
     graph = captured("bert", "fill-mask").raw.clone()
     product = [node for node in graph.graph if node.op_type == "MatMul"][-1]
     table = is_transposed_weight(product.inputs[1])
     assert table is not None
-
-    import onnx_ir as ir
-
     copy = ir.tensor(np.ascontiguousarray(table.const_value.numpy().T), name="folded")
     value = ir.Value(name="folded", shape=ir.Shape(copy.shape), type=table.type, const_value=copy)
     graph.graph.register_initializer(value)
@@ -188,7 +181,7 @@ def test_folding_the_decoders_transpose_first_would_be_found(captured, copies):
 
 @pytest.mark.parametrize(
     ("shape", "layers"),
-    [({"num_hidden_groups": 2}, 4), ({"inner_group_num": 2, "num_hidden_layers": 2}, 4)],
+    [({"num_hidden_groups": 2, "num_hidden_layers": 4}, 4), ({"inner_group_num": 2, "num_hidden_layers": 2}, 4)],
     ids=["two groups", "two inner layers"],
 )
 def test_alberts_groups_are_layers_of_their_own(captured, canonical, run_graph, copies, stored_floats, shape, layers):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bvx.exporter.inspection import describe, describe_export, summarise_rows
-from bvx.exporter.views import Table, format_bytes, lay_out, view_answers, view_bundle
+from bvx.exporter.layout import Table, format_bytes, lay_out
+from bvx.exporter.views import view_answers, view_bundle
 from bvx.runtime.bundle import Bundle
 
 

@@ -59,7 +59,7 @@ def test_modules_make_a_sentence_encoder(tiny_checkpoint: Make, tmp_path: Path):
         "1_Pooling/config.json",
         "sentence_bert_config.json",
     }
-    assert loaded.max_length == 64
+    assert loaded.max_length == 16  # of 64 positions: sentence-transformers cuts there
     assert loaded.unexpected_weights == ("pooler.dense.bias", "pooler.dense.weight")
 
 
@@ -95,7 +95,15 @@ def test_one_label_means_a_sigmoid(tiny_checkpoint: Make, tmp_path: Path):
 
 
 def test_fill_mask_knows_its_mask(tiny_checkpoint: Make, tmp_path: Path):
-    assert load(tiny_checkpoint("roberta", "fill-mask", tmp_path)).head == {"mask_token": "<mask>", "mask_token_id": 4}
+    head = load(tiny_checkpoint("roberta", "fill-mask", tmp_path)).head
+    assert head == {"mask_token": "<mask>", "mask_token_id": 4, "clean_up_tokenization_spaces": False}
+
+
+def test_spaces_before_punctuation_are_cleaned_up_where_the_tokenizer_says_so(tiny_checkpoint: Make, tmp_path: Path):
+    folder = tiny_checkpoint("albert", "fill-mask", tmp_path)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "clean_up_tokenization_spaces": True}))
+    assert load(folder).head["clean_up_tokenization_spaces"] is True
 
 
 @pytest.mark.parametrize("ending", ["ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"])

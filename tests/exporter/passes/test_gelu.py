@@ -77,7 +77,7 @@ def test_a_value_on_the_way_that_is_asked_for_keeps_the_whole(graph, check, numb
     assert check(fuse_tanh_gelu, graph(signature, _spelt()), {"x": numbers(2, 4)}).applied == 0
 
 
-@pytest.mark.parametrize(("family", "layers"), [("albert", 4), ("bert", 0)])
+@pytest.mark.parametrize(("family", "layers"), [("albert", 2), ("bert", 0)])
 def test_only_tanh_gelus_of_a_family_are_fused(before_pass, check, captured, family, layers):
     model = before_pass(fuse_tanh_gelu, family, "feature-extraction")
     assert check(fuse_tanh_gelu, model, captured(family, "feature-extraction").feeds(2, 5)).applied == layers

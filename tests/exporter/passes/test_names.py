@@ -18,7 +18,7 @@ def scoped(graph):
         lines = [f"{values[i + 1]} = {operators[step[1]].format(values[i])}" for i, step in enumerate(steps)]
         model = graph(SIGNATURE, " ".join(lines))
         for node, (path, _) in zip(model.graph, steps, strict=True):
-            parts = f"model.{path}".split(".")
+            parts = f"model.{path}".rstrip(".").split(".")
             scopes = ["", *(".".join(parts[: count + 1]) for count in range(len(parts))), "aten_name"]
             node.metadata_props[SCOPES] = repr(scopes)
             node.metadata_props["pkg.torch.onnx.stack_trace"] = "/home/somebody/somewhere.py"
@@ -64,6 +64,19 @@ def test_numbers_inside_a_layer_do_not_make_a_layer(scoped):
     model = scoped(("blocks.4.attention", "Attention"), ("blocks.4.ffn.0", "Relu"), ("blocks.4.ffn.1", "Relu"))
     name_layers(model)
     assert _names(model) == ["layer.0.attention.Attention", "layer.0.ffn.0.Relu", "layer.0.ffn.1.Relu"]
+
+
+def test_a_node_of_the_model_itself_belongs_to_no_layer(scoped):
+    model = scoped(("layer.0.attention", "Attention"), ("", "Relu"), ("pooler", "Relu"))
+    name_layers(model)
+    assert _names(model) == ["layer.0.attention.Attention", "Relu", "pooler.Relu"]
+
+
+def test_a_node_from_nowhere_belongs_to_what_runs_before_it(scoped):
+    model = scoped(("layer.0.attention", "Attention"), ("layer.0.output", "Relu"), ("pooler", "Relu"))
+    list(model.graph)[1].metadata_props.clear()
+    name_layers(model)
+    assert _names(model) == ["layer.0.attention.Attention", "layer.0.attention.Relu", "pooler.Relu"]
 
 
 def test_the_same_operator_twice_in_one_module_gets_two_names(scoped):
