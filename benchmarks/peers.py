@@ -3,8 +3,8 @@
     python benchmarks/peers.py --peers PYTHON [--minilm FOLDER] [--rounds 15] [--threads 1] [--models roberta-base …]
 
 PYTHON is the interpreter of the environment that `make peers` makes. With FOLDER, all-MiniLM-L6-v2 is measured with its
-real weights; every other model has random ones, as speed does not depend on them. All engines give last_hidden_state
-alone, and that it is the same is checked before anything is timed.
+real weights; every other model has random ones, as speed does not depend on them. That all files give the same
+last_hidden_state is checked before anything is timed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ import transformers
 from turns import OrtWorker, Worker, answer, feeds, machine, measure, table
 
 import bvx
-from bvx.exporter.checkpoint import load_checkpoint
+from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan
 
 SHAPES = ((1, 16), (1, 128), (8, 128), (1, 384))
+TASK = "feature-extraction"
 OUTPUT = "last_hidden_state"
 _ASK_VERSIONS = (
     "import onnxruntime; from importlib.metadata import version as v; "
@@ -53,9 +54,9 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     theirs = subprocess.run([asked.peers, "-c", _ASK_VERSIONS], capture_output=True, text=True, check=True).stdout.split()
     print(machine(asked.threads, asked.rounds), _versions(theirs))
-    models = {name: ExportPlan(name, Path(), "sentence-similarity", random_weights=True) for name in asked.models}
+    models = {name: ExportPlan(name, Path(), TASK, random_weights=True) for name in asked.models}
     if asked.minilm:
-        models = {"all-MiniLM-L6-v2": ExportPlan(str(asked.minilm), Path()), **models}
+        models = {"all-MiniLM-L6-v2": ExportPlan(str(asked.minilm), Path(), TASK), **models}
     for name, plan in models.items():
         with tempfile.TemporaryDirectory() as folder:
             files = _make(plan, Path(folder), asked.peers)
@@ -84,7 +85,7 @@ def _make(plan: ExportPlan, folder: Path, peers: str) -> dict[str, Path]:
     loaded.model.save_pretrained(checkpoint)  # type: ignore[operator]
     files = {"bvx": bundle, "PyTorch eager": checkpoint}
     for title, options in (("torch.onnx", {}), ("torch.onnx, opset 23", {"opset_version": 23})):
-        files[title] = _export_raw(loaded.model, loaded.family.inputs, folder / f"{len(files)}.onnx", options)
+        files[title] = _export_raw(loaded, folder / f"{len(files)}.onnx", options)
     files["Optimum O2"] = folder / "o2.onnx"
     script = Path(__file__).with_name("optimum_o2.py")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -96,17 +97,18 @@ def _make(plan: ExportPlan, folder: Path, peers: str) -> dict[str, Path]:
     return files
 
 
-def _export_raw(model: torch.nn.Module, inputs: Sequence[str], path: Path, options: Mapping[str, int]) -> Path:
+def _export_raw(checkpoint: Checkpoint, path: Path, options: Mapping[str, int]) -> Path:
     """What torch.onnx writes when nothing is asked of it but dynamic axes and names."""
+    inputs = checkpoint.family.inputs
     example = {name: torch.ones(2, 3, dtype=torch.int64) for name in inputs}
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     program = torch.onnx.export(
-        model,
+        checkpoint.model,
         kwargs=example,
         dynamo=True,
         dynamic_shapes=dict.fromkeys(inputs, axes),
         input_names=list(inputs),
-        output_names=[OUTPUT],
+        output_names=list(checkpoint.outputs),
         verbose=False,
         **options,
     )
@@ -146,7 +148,7 @@ def _serve(engine: str, path: str, threads: str) -> None:
         answer(lambda batch, length: encoder.run(**feeds(wanted, batch, length)))
         return
     torch.set_num_threads(int(threads))
-    model = transformers.AutoModel.from_pretrained(path, add_pooling_layer=False).eval()
+    model = transformers.AutoModel.from_pretrained(path).eval()
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if model.config.type_vocab_size > 1 else [])]
 
     @torch.inference_mode()

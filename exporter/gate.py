@@ -6,9 +6,11 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from ..runtime.errors import UnsupportedModel
 from .capture import OPSET
@@ -36,7 +38,7 @@ def check_canonical(model: ir.Model, family: Family, config: Config, task: str, 
     found = list(faults(model.graph, family, config, task, weights))
     if found:
         raise UnsupportedModel(
-            f"The exported graph is not what {family.name} for {task} must be: {'; '.join(found)}. It is not published.",
+            f"The exported graph is not what {family.name} for {task} must be, and is not published: {'; '.join(found)}.",
             "This is a shape of the family that bvx does not know: please report it with the checkpoint's config.json.",
         )
 
@@ -87,19 +89,14 @@ def _uneven(counts: Mapping[int, int], layers: int, wanted: int) -> str:
 
 
 def _separate_masks(graph: ir.Graph) -> Iterator[str]:
-    """Layers whose attention does not read the one mask that most of them read."""
-    masks = {
-        node: node.inputs[3] if len(node.inputs) > 3 else None for node in graph if node.op_type == "Attention"
-    }
-    if not masks:
-        return
-    usual = Counter(masks.values()).most_common(1)[0][0]
-    if usual is None:
-        yield f"{len(masks)} Attention without a mask" if set(masks.values()) == {None} else "Attention without a mask"
-        return
+    """Attentions that do not read the one mask that the others read."""
+    masks = {node: node.inputs[3] if len(node.inputs) > 3 else None for node in graph if node.op_type == "Attention"}
+    usual = Counter(mask for mask in masks.values() if mask is not None).most_common(1)
     for node, mask in masks.items():
-        if mask is not usual:
-            yield f"{node.name} has {'no mask' if mask is None else 'a mask of its own'}"
+        if mask is None:
+            yield f"{node.name} has no mask"
+        elif mask is not usual[0][0]:
+            yield f"{node.name} has a mask of its own"
 
 
 def _stored(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
@@ -116,20 +113,25 @@ def _stored(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
 def _repeated_weights(graph: ir.Graph) -> Iterator[str]:
     """Weights that are stored twice, under another name or transposed.
 
-    Only matrices count. Two of them can be equal, or each other's transposes, only if their shapes are: bytes are
-    read for those alone.
+    Only matrices count, and not those of one repeated number, which say nothing about where they came from. Two can
+    be equal, or each other's transposes, only if their shapes are: bytes are read for those alone.
     """
     shapes: dict[tuple[int, ...], list[tuple[str, ir.TensorProtocol]]] = defaultdict(list)
     for name, tensor in _stored(graph):
         if len(tensor.shape) == 2:
             shapes[tuple(sorted(tensor.shape.numpy()))].append((name, tensor))
     for tensors in shapes.values():
-        seen: dict[bytes, str] = {}
+        seen: dict[tuple[tuple[int, ...], bytes], str] = {}
         for name, tensor in tensors if len(tensors) > 1 else ():
             array = tensor.numpy()
-            digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
-            other = hashlib.sha256(np.ascontiguousarray(array.T).tobytes()).digest()
-            twin = seen.get(digest) or seen.get(other)
+            if (array == array[:1, :1]).all():
+                continue
+            key, other = _key(array), _key(array.T)
+            twin = seen.get(key) or seen.get(other)
             if twin:
                 yield f"{name} is stored again as {twin}"
-            seen[digest] = name
+            seen[key] = name
+
+
+def _key(array: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
+    return array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()

@@ -15,7 +15,7 @@ from ..runtime.errors import ParityFailed
 from ..runtime.golden import write_golden
 from ..runtime.loading import load
 from ..runtime.manifest import FORMAT, Manifest, PassLog, TensorSpec, Variant
-from ..runtime.parity import ParityReport
+from ..runtime.parity import ParityReport, Tolerance
 from . import parity
 from .capture import capture
 from .checkpoint import Checkpoint, load_checkpoint
@@ -184,4 +184,18 @@ def _prove(
         variants.append(replace(variant, verified_on=report.machine))
     write_golden(folder / GOLDEN, golden)
     rows = {report.variant: tuple(row.to_dict() for row in report.rows) for report in reports}
-    return replace(manifest, variants=tuple(variants), parity=rows), tuple(reports)
+    tolerances = {**manifest.tolerances, **_widest(manifest, reports)}
+    return replace(manifest, variants=tuple(variants), parity=rows, tolerances=tolerances), tuple(reports)
+
+
+def _widest(manifest: Manifest, reports: Sequence[ParityReport]) -> dict[str, Tolerance]:
+    """Per precision, what a row was allowed at the most: golden values are checked on other machines by the same."""
+    widest = {}
+    for variant, report in zip(manifest.variants, reports, strict=True):
+        allowed = [row.tolerance for row in report.rows]
+        widest[variant.precision] = replace(
+            manifest.tolerances[variant.precision],
+            max_abs=max(one.max_abs for one in allowed),
+            mean_abs=max(one.mean_abs for one in allowed),
+        )
+    return widest

@@ -74,7 +74,8 @@ def _header(name: str, tensor: ir.TensorProtocol) -> bytes:
     fields = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy()).SerializeToString()
     data = bytes([_RAW_DATA]) + _varint(tensor.nbytes)
     whole = len(fields) + len(data) + tensor.nbytes
-    return bytes([_INITIALIZER]) + _varint(whole) + fields + data
+    start: bytes = bytes([_INITIALIZER]) + _varint(whole)
+    return start + fields + data
 
 
 def _varint(number: int) -> bytes:

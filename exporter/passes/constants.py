@@ -36,7 +36,7 @@ def fold_constants(model: ir.Model) -> PassLog:
 
 
 def _may_be_folded(node: ir.Node) -> bool | None:
-    """False for whatever is computed from a weight: its result would be a second weight. None leaves it to the sizes."""
+    """False for what is computed from a weight: its result would be a second one. None leaves it to the sizes."""
     for value in node.inputs:
         tensor = value.const_value if value is not None else None
         if tensor is not None and tensor.dtype.is_floating_point() and tensor.size > 1:

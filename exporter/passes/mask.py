@@ -12,8 +12,9 @@ __all__ = ["expand_mask_once"]
 
 
 def expand_mask_once(model: ir.Model) -> PassLog:
-    """`Expand(Unsqueeze(Unsqueeze(bool(mask), 1), 1), …)` becomes `Expand(Unsqueeze(bool(mask), [1, 2]), [1, 1, n, 1])`.
+    """`Expand(Unsqueeze(Unsqueeze(keys, 1), 1), …)` becomes `Expand(Unsqueeze(keys, [1, 2]), [1, 1, length, 1])`.
 
+    `keys` is bool(attention_mask), [batch, length].
     The result is bool [batch, 1, length, length], true where a key may be attended to. Expand broadcasts both
     ways, so only the length of the queries has to be known.
     """
@@ -54,18 +55,23 @@ def _comes_from(expand: ir.Node, mask: ir.Value) -> ir.Value | None:
     added: list[list[int]] = []
     while value is not None and (node := value.producer()) is not None:
         if node.op_type == "Cast" and node.inputs[0] is mask and node.attributes["to"].as_int() == ir.DataType.BOOL:
-            axes = ["batch", "length"]
-            for places in reversed(added):
-                rank = len(axes) + len(places)
-                for place in sorted(place % rank for place in places):
-                    axes.insert(place, "")
-            return value if axes == ["batch", "", "", "length"] else None
+            return value if _place(added) == ["batch", "", "", "length"] else None
         places = constant(node.inputs[1]) if node.op_type == "Unsqueeze" else None
         if places is None:
             return None
-        added.append(places)
+        added.insert(0, places)
         value = node.inputs[0]
     return None
+
+
+def _place(added: list[list[int]]) -> list[str]:
+    """Where the axes of a mask are after one Unsqueeze after the other, each with its places."""
+    axes = ["batch", "length"]
+    for places in added:
+        rank = len(axes) + len(places)
+        for place in sorted(place % rank for place in places):
+            axes.insert(place, "")
+    return axes
 
 
 def _is_done(expand: ir.Node) -> bool:

@@ -36,9 +36,7 @@ def slice_positions(model: ir.Model) -> PassLog:
         # The leading 1 is gone, also from what the value says of its own shape.
         rows.outputs[0].type = table.type
         rows.outputs[0].shape = result.shape = None if result.shape is None else ir.Shape(list(result.shape)[1:])
-        ir.convenience.replace_nodes_and_values(
-            model.graph, node, [node], [*bounds, rows], [result], [rows.outputs[0]]
-        )
+        ir.convenience.replace_nodes_and_values(model.graph, node, [node], [*bounds, rows], [result], [rows.outputs[0]])
         applied += 1
     return PassLog("slice_positions", applied, refusals)
 
@@ -77,7 +75,7 @@ class _CountInOneType(RewriteRuleClassBase):
         past = op.Add(op.Cast(counted, to=ir.DataType.INT32), zero)
         return op.Cast(op.Mul(past, narrow), to=ir.DataType.INT64)
 
-    def check(self, context, seen, zero, counted, **_):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+    def check(self, context, seen, zero, counted, **_):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN202
         attributes = counted.producer().attributes
         reason = ""
         if seen.dtype != ir.DataType.BOOL:

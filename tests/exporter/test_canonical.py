@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import onnx_ir as ir
 import pytest
+
 from bvx.exporter.passes import CANONICAL, run_passes
 from bvx.exporter.passes.decoders import keep_tied_tables
 from bvx.exporter.passes.linears import is_transposed_weight
@@ -185,7 +186,10 @@ def test_folding_the_decoders_transpose_first_would_be_found(captured, copies):
     ids=["two groups", "two inner layers"],
 )
 def test_alberts_groups_are_layers_of_their_own(captured, canonical, run_graph, copies, stored_floats, shape, layers):
-    capture, graph = captured("albert", "feature-extraction", **shape), canonical("albert", "feature-extraction", **shape)
+    capture, graph = (
+        captured("albert", "feature-extraction", **shape),
+        canonical("albert", "feature-extraction", **shape),
+    )
     assert capture.family.layers(capture.config) == layers
     assert_layers_in_order(graph, layers)
     assert not copies(graph)

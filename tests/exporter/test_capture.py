@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from bvx.exporter.capture import OPSET, Named, capture
 from bvx.runtime.errors import UnsupportedModel
 
@@ -55,12 +56,13 @@ def test_a_mask_that_counts_is_taken_for_yes_and_no(tiny_model, batch):
         ("bert", {"num_hidden_layers": 2}, 3),
         ("electra", {"num_hidden_layers": 2}, 3),
         ("roberta", {"num_hidden_layers": 2}, 3),
-        # transformers counts a group of layers as one.
-        ("albert", {"num_hidden_layers": 1, "inner_group_num": 2}, 2),
+        # Every inner layer of a group leaves its own.
+        ("albert", {"num_hidden_layers": 1, "inner_group_num": 2}, 3),
     ],
 )
 def test_hidden_states_are_outputs_when_asked_for(tiny_model, capture_of, run_graph, family, shape, states):
     captured = capture_of(tiny_model(family, "feature-extraction", **shape), family, "feature-extraction", states)
+    assert states == captured.family.layers(captured.config) + 1
     graph, _ = captured.canonical()
     names = [value.name for value in graph.graph.outputs]
     assert names == list(captured.outputs) and names[-states:] == [f"hidden_states.{i}" for i in range(states)]

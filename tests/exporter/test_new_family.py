@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 import torch
 import transformers
+
 from bvx.exporter import families
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan

@@ -15,6 +15,7 @@ from bvx.exporter.families import FP32, known_families
 from bvx.exporter.progress import Silent
 from bvx.runtime.golden import check_golden
 from bvx.runtime.loading import load
+from bvx.runtime.parity import Tolerance
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -168,3 +169,26 @@ def test_golden_cases_hold_what_pytorch_said_and_find_a_change(exported: Callabl
         assert check_golden(lambda feeds: encoder.run(**feeds), golden, FP32, "fp32/cpu", "ort", {})
         changed = Meddling(encoder, lambda output: output + 0.01)
         assert not check_golden(lambda feeds: changed.run(**feeds), golden, FP32, "fp32/cpu", "ort", {})
+
+
+def test_pytorchs_own_rounding_is_allowed_twice_within_limits(exported: Callable) -> None:
+    checkpoint = exported("bert", "feature-extraction").checkpoint
+    case = next(case for case in parity.cases_for(checkpoint) if case.name == "text alone")
+    expected = parity.reference(checkpoint.model, case.feeds, checkpoint.outputs)
+    before = {name: value.clone() for name, value in checkpoint.model.state_dict().items()}
+
+    def allowed(limit: float) -> float:
+        base = Tolerance(max_abs=limit, mean_abs=limit, cosine=0.99, argmax=1.0)
+        return parity._with_rounding(checkpoint.model, case, expected, base)["last_hidden_state"].max_abs
+
+    assert allowed(1.0) == 1.0, "a limit far above the rounding stays"
+    assert allowed(1e-12) == pytest.approx(1e-11), "no more than ten times the limit"
+    own = parity.measure(
+        parity.reference(checkpoint.model.double(), case.feeds, checkpoint.outputs)["last_hidden_state"],
+        expected["last_hidden_state"],
+        parity.scale_of(expected["last_hidden_state"]),
+    ).max_abs
+    checkpoint.model.float()
+    assert allowed(own) == pytest.approx(2 * own, rel=1e-3)
+    after = checkpoint.model.state_dict()
+    assert all(bool((before[name] == after[name]).all()) and before[name].dtype == after[name].dtype for name in before)

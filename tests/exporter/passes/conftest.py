@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from bvx.exporter.passes import Pass
-from bvx.runtime.manifest import PassLog
 from numpy.typing import NDArray
 from onnx_ir.passes import common
+
+from bvx.exporter.passes import Pass
+from bvx.runtime.manifest import PassLog
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bvx.exporter.passes.constants import constant, fold_constants
 
 SIGNATURE = "(float[n, 4] x) => (float[n, 4] y)"

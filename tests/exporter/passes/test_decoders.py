@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bvx.exporter.passes.decoders import keep_tied_tables
 from bvx.exporter.passes.linears import transpose_weights
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bvx.exporter.passes.heads import split_heads_inside
 
 SIGNATURE = "(float[b, s, 12] x) => (float[b, s, 12] y)"
@@ -36,7 +37,9 @@ def test_what_else_attention_was_told_stays(graph, check, numbers, attributes):
 @pytest.mark.parametrize(
     ("split", "merge"),
     [
-        pytest.param(SPLIT.replace("(v0)", "(v1)").replace("z, four)", "z, four) v1 = Relu(v0)"), MERGE, id="not split"),
+        pytest.param(
+            SPLIT.replace("(v0)", "(v1)").replace("z, four)", "z, four) v1 = Relu(v0)"), MERGE, id="not split"
+        ),
         pytest.param(SPLIT, f"{MERGE.replace('y', 'm')} r = ReduceMax<keepdims = 0>(a) y = Add(m, r)", id="read twice"),
         pytest.param(SPLIT, MERGE.replace("y = Reshape(o", "p = Relu(o) y = Reshape(p"), id="not merged"),
     ],

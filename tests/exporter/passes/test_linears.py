@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from bvx.exporter.passes.linears import transpose_weights
 
 SIGNATURE = "(float[n, 4] x) => (float[n, 3] y)"
@@ -44,7 +45,9 @@ def test_other_permutations_are_not_a_linear_layers(graph, check, numbers):
 
 def test_a_computed_matrix_is_not_a_weight(graph, check, numbers):
     body = "t = Transpose<perm = [1, 0]>(x) y = MatMul(x, t)"
-    assert check(transpose_weights, graph("(float[n, 4] x) => (float[n, n] y)", body), {"x": numbers(2, 4)}).applied == 0
+    assert (
+        check(transpose_weights, graph("(float[n, 4] x) => (float[n, n] y)", body), {"x": numbers(2, 4)}).applied == 0
+    )
 
 
 def test_weights_are_transposed_only_when_they_are_read(graph, numbers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bvx.exporter.passes.constants import fold_constants
 from bvx.exporter.passes.mask import expand_mask_once
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bvx.exporter.passes.names import SCOPES, name_layers
 
 SIGNATURE = "(float[b, 2, s, 4] x) => (float[b, 2, s, 4] y)"
@@ -52,11 +53,17 @@ def test_layers_are_counted_in_the_order_in_which_they_run(scoped, check, number
 
 
 def test_a_layer_that_is_used_again_is_another_layer(scoped):
-    layer = [("groups.0.layers.0.attention", "Attention"), ("groups.0.layers.0.ffn", "Relu"), ("groups.0.layers.0", "Relu")]
+    layer = [
+        ("groups.0.layers.0.attention", "Attention"),
+        ("groups.0.layers.0.ffn", "Relu"),
+        ("groups.0.layers.0", "Relu"),
+    ]
     model = scoped(*layer, *layer, *layer)
     name_layers(model)
     assert _names(model) == [
-        name for index in range(3) for name in (f"layer.{index}.attention.Attention", f"layer.{index}.ffn.Relu", f"layer.{index}.Relu")
+        name
+        for index in range(3)
+        for name in (f"layer.{index}.attention.Attention", f"layer.{index}.ffn.Relu", f"layer.{index}.Relu")
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+
 from bvx.exporter.passes import run_passes
 from bvx.exporter.passes.positions import count_positions, slice_positions
 

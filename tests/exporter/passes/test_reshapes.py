@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 import pytest
+
 from bvx.exporter.passes.constants import constant, fold_constants
 from bvx.exporter.passes.reshapes import fix_reshapes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from bvx.exporter.passes.sharing import share_weights
 
 SIGNATURE = "(float[n, 3] x) => (float[n, 3] y)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bvx.exporter.passes.token_types import drop_token_types
 
 SIGNATURE = "(float[b, s, 4] x, int64[b, s] ids) => (float[b, s, 4] y)"
@@ -51,7 +52,9 @@ def test_a_lookup_that_is_an_output_stays(graph, check, numbers, feeds):
 def test_a_gather_of_columns_is_no_lookup(graph, check, numbers):
     signature = "(float[1, s, t] x, int64[s, t] ids) => (float[1, s, t] y)"
     feeds = {"x": numbers(1, 2, 3), "ids": np.array([[0, 3, 1], [2, 2, 0]])}
-    log = check(drop_token_types, graph(signature, "t = Gather<axis = 1>(T, ids) y = Add(x, t)", T=numbers(1, 4)), feeds)
+    log = check(
+        drop_token_types, graph(signature, "t = Gather<axis = 1>(T, ids) y = Add(x, t)", T=numbers(1, 4)), feeds
+    )
     assert log.applied == 0 and log.refusals == REFUSED
 
 
