@@ -38,7 +38,8 @@ def check_canonical(model: ir.Model, family: Family, config: Config, task: str, 
     found = list(faults(model.graph, family, config, task, weights))
     if found:
         raise UnsupportedModel(
-            f"The exported graph is not what {family.name} for {task} must be, and is not published: {'; '.join(found)}.",
+            f"The exported graph is not what {family.name} for {task} must be, and is not published: "
+            f"{'; '.join(found)}.",
             "This is a shape of the family that bvx does not know: please report it with the checkpoint's config.json.",
         )
 

@@ -46,11 +46,16 @@ def save_graph(model: ir.Model, path: Path, external_beyond: int = EXTERNAL_BEYO
 
 def _without(model: ir.Model, large: dict[str, ir.TensorProtocol]) -> onnx.ModelProto:
     """The model's message, without the large initializers."""
-    held = {name: model.graph.initializers.pop(name) for name in large}
+    initializers = model.graph.initializers
+    held = dict(initializers)
+    for name in large:
+        del initializers[name]
     try:
         return ir.to_proto(model)
     finally:
-        model.graph.initializers.update(held)
+        # All of them again, so that they stand in their old order.
+        initializers.clear()
+        initializers.update(held)
 
 
 def _write(file: BinaryIO, small: onnx.ModelProto, large: dict[str, ir.TensorProtocol]) -> None:
