@@ -1,6 +1,6 @@
-"""Export a checkpoint with Optimum at its level O2, in the peers' environment.
+"""Export a checkpoint with Optimum at its level O2: `python optimum_o2.py CHECKPOINT OUT.onnx`.
 
-    python optimum_o2.py CHECKPOINT OUT.onnx
+For benchmarks/peers.py, which runs it in the environment that `make peers` makes.
 """
 
 from __future__ import annotations

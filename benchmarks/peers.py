@@ -52,7 +52,7 @@ def main() -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     transformers.utils.logging.disable_progress_bar()
-    theirs = subprocess.run([asked.peers, "-c", _ASK_VERSIONS], capture_output=True, text=True, check=True).stdout.split()
+    theirs = subprocess.check_output([asked.peers, "-c", _ASK_VERSIONS], text=True).split()
     print(machine(asked.threads, asked.rounds), _versions(theirs))
     models = {name: ExportPlan(name, Path(), TASK, random_weights=True) for name in asked.models}
     if asked.minilm:
@@ -72,8 +72,8 @@ def _versions(theirs: Sequence[str]) -> str:
     ort, optimum, transformers, pytorch = theirs
     return (
         f"bvx {bvx.__version__}, onnxruntime {onnxruntime.__version__}, PyTorch {version('torch')}, transformers "
-        f"{version('transformers')}. Optimum {optimum} exported with PyTorch {pytorch}, transformers {transformers} and "
-        f"onnxruntime {ort}."
+        f"{version('transformers')}. Optimum {optimum} exported with PyTorch {pytorch}, transformers {transformers} "
+        f"and onnxruntime {ort}."
     )
 
 
@@ -86,15 +86,17 @@ def _make(plan: ExportPlan, folder: Path, peers: str) -> dict[str, Path]:
     files = {"bvx": bundle, "PyTorch eager": checkpoint}
     for title, options in (("torch.onnx", {}), ("torch.onnx, opset 23", {"opset_version": 23})):
         files[title] = _export_raw(loaded, folder / f"{len(files)}.onnx", options)
-    files["Optimum O2"] = folder / "o2.onnx"
-    script = Path(__file__).with_name("optimum_o2.py")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [peers, script, checkpoint, files["Optimum O2"]], capture_output=True, text=True, env=environment, check=False
-    )
-    if done.returncode:
-        sys.exit(f"Optimum could not export {plan.model}:\n{done.stderr[-4000:]}")
+    files["Optimum O2"] = _export_o2(checkpoint, folder / "o2.onnx", peers)
     return files
+
+
+def _export_o2(checkpoint: Path, path: Path, peers: str) -> Path:
+    command = [peers, Path(__file__).with_name("optimum_o2.py"), checkpoint, path]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        sys.exit(f"Optimum could not export the checkpoint:\n{done.stderr[-4000:]}")
+    return path
 
 
 def _export_raw(checkpoint: Checkpoint, path: Path, options: Mapping[str, int]) -> Path:

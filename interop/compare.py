@@ -2,8 +2,10 @@
 
     python interop/compare.py BUNDLE --peers PYTHON [--node NODE]
 
-The bundle's task is sentence-similarity. PYTHON is the interpreter of the environment that `make peers` makes. Ends
-with 1 when a tool cannot open the bundle, or when any embedding differs by more than 1e-4.
+The bundle's task is sentence-similarity, with mean pooling. PYTHON is the interpreter of the environment that
+`make peers` makes. Ends with 1 when a tool cannot open the bundle, or when any embedding differs by more than 1e-4.
+
+Each tool is a program that reads {"texts": […], "normalize": true} and whose last line is {"tool": …, "embeddings": …}.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ def main() -> int:
     asked = parser.parse_args()
     with bvx.load(asked.bundle, threads=1) as model:
         expected = np.stack(model(TEXTS))
+        request = json.dumps({"texts": TEXTS, "normalize": model.manifest.head["normalize"]})
         print(f"{asked.bundle}: {len(TEXTS)} texts, compared with bvx {bvx.__version__} on {_engine(model)}\n")
     commands = (
         [asked.peers, HERE / "optimum_embed.py"],
@@ -53,7 +56,7 @@ def main() -> int:
         [asked.node, HERE / "transformers_js.mjs"],
     )
     print("| opened by | max abs difference | least cosine | |\n|---|---|---|---|")
-    passed = [_compare([*command, asked.bundle], expected) for command in commands]
+    passed = [_compare([*command, asked.bundle], request, expected) for command in commands]
     return 0 if all(passed) else 1
 
 
@@ -61,10 +64,10 @@ def _engine(model: bvx.Encoder) -> str:
     return f"{model.engine.name} {model.engine.version}"
 
 
-def _compare(command: Sequence[str | Path], expected: NDArray[np.float32]) -> bool:
+def _compare(command: Sequence[str | Path], request: str, expected: NDArray[np.float32]) -> bool:
     """Print a tool's row of the table; whether it gave the embeddings that were expected."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(command, input=json.dumps(TEXTS), capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, input=request, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         print(f"| {Path(command[1]).name} | | | failed |", flush=True)
         print(done.stderr[-4000:], file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Opens a bundle with Optimum: `python optimum_embed.py BUNDLE < texts.json > embeddings.json`."""
+"""Opens a bundle with Optimum: `python optimum_embed.py BUNDLE < request.json`; see compare.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from transformers import AutoTokenizer
 
 
 def main(bundle: str) -> None:
-    batch = AutoTokenizer.from_pretrained(bundle)(json.load(sys.stdin), padding=True, return_tensors="pt")
+    request = json.load(sys.stdin)
+    batch = AutoTokenizer.from_pretrained(bundle)(request["texts"], padding=True, return_tensors="pt")
     states = ORTModelForFeatureExtraction.from_pretrained(bundle)(**batch).last_hidden_state
     mask = batch["attention_mask"].unsqueeze(-1)
-    embeddings = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1))
+    embeddings = (states * mask).sum(1) / mask.sum(1)
+    if request["normalize"]:
+        embeddings = torch.nn.functional.normalize(embeddings)
     tool = f"Optimum {version('optimum-onnx')}, onnxruntime {onnxruntime.__version__}"
     print(json.dumps({"tool": tool, "embeddings": embeddings.tolist()}))
 

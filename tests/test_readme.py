@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from bvx.exporter.families import known_families
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan

@@ -31,8 +31,8 @@ class SimilarityOptions:
 class SimilarityHead:
     """Per text its embedding, float32 [dim].
 
-    `pooling` names entries of POOLINGS, whose results are concatenated in POOLINGS' order; `normalize` scales the
-    result to length 1.
+    `pooling` names entries of POOLINGS, whose results are concatenated in that order; `normalize` scales the result to
+    length 1.
     """
 
     pooling: tuple[str, ...]
@@ -49,7 +49,7 @@ class SimilarityHead:
     def decode(self, output: NDArray[Any], batch: Batch, options: SimilarityOptions) -> list[Floats]:
         states = output.astype(np.float32, copy=False)
         mask = (batch.arrays["attention_mask"] != 0).astype(np.float32)
-        pooled = [pool(states, mask) for name, pool in POOLINGS.items() if name in self.pooling]
+        pooled = [POOLINGS[name](states, mask) for name in self.pooling]
         embeddings = np.concatenate(pooled, axis=1)
         return [row.copy() for row in (_unit(embeddings) if self.normalize else embeddings)]
 
@@ -118,8 +118,8 @@ POOLINGS: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "cls": _first,
     "max": _max,
     "mean": _weighted_mean,
-    "mean_sqrt_len": _mean_sqrt_length,
+    "mean_sqrt_len_tokens": _mean_sqrt_length,
     "weightedmean": _position_weighted_mean,
     "lasttoken": _last,
 }
-"""Every pooling by sentence-transformers' name, in the order in which it concatenates them."""
+"""Every pooling by sentence-transformers' name."""

@@ -12,7 +12,7 @@ FORMULAS = {
     "cls": lambda states: states[0],
     "max": lambda states: states.max(axis=0),
     "mean": lambda states: states.mean(axis=0),
-    "mean_sqrt_len": lambda states: states.sum(axis=0) / np.sqrt(len(states)),
+    "mean_sqrt_len_tokens": lambda states: states.sum(axis=0) / np.sqrt(len(states)),
     "weightedmean": lambda states: np.average(states, axis=0, weights=np.arange(1, len(states) + 1)),
     "lasttoken": lambda states: states[-1],
 }
@@ -39,10 +39,10 @@ def test_each_pooling_is_its_formula_over_the_text_alone(make_bundle, pooling, s
         np.testing.assert_allclose(found, FORMULAS[pooling](states_of(model, text)), atol=1e-5)
 
 
-def test_several_poolings_are_concatenated_in_sentence_transformers_order(make_bundle):
+def test_several_poolings_are_concatenated_in_the_order_in_which_they_are_named(make_bundle):
     model = open_model(make_bundle, ["mean", "cls"])
     states = states_of(model, "the cat")
-    np.testing.assert_allclose(model("the cat"), np.concatenate([states[0], states.mean(axis=0)]), atol=1e-5)
+    np.testing.assert_allclose(model("the cat"), np.concatenate([states.mean(axis=0), states[0]]), atol=1e-5)
 
 
 def test_normalised_embeddings_have_length_one(make_bundle):
