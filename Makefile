@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 SOURCES := $(wildcard *.py) calibration exporter runtime tests $(wildcard examples benchmarks interop)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types package check link bench-forms clean
+.PHONY: help install demo test lint types package check link bench-forms clean peers minilm-bundle interop bench-peers
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,3 +65,30 @@ bench-forms: install ## measure the graph forms on this machine again
 clean: ## remove what was made, but for the environment
 	rm -rf .link .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
+
+# What other people use instead, in an environment of its own: its transformers is older than ours.
+PEERS ?= .peers
+PEERS_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off
+MINILM_BUNDLE := .demo/interop/all-MiniLM-L6-v2.bvx
+
+peers: $(PEERS)/.installed ## the environment of the other tools
+
+$(PEERS)/.installed: interop/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS_PIP) -c interop/constraints.txt "$(TORCH)"
+	$(PEERS_PIP) -c interop/constraints.txt optimum-onnx sentence-transformers onnxruntime requests
+	@touch $@
+
+# The install script of onnxruntime-node fetches libraries for GPUs from elsewhere; those for the CPU are in the package.
+interop/node_modules/.installed: interop/package.json
+	npm install --prefix interop --ignore-scripts --no-package-lock --no-audit --no-fund
+	@touch $@
+
+minilm-bundle: $(VENV)/.minilm
+	$(BIN)/bvx export "$$($(BIN)/python examples/minilm.py)" --out $(MINILM_BUNDLE) --overwrite
+
+interop: minilm-bundle peers interop/node_modules/.installed ## open a bundle with optimum, sentence-transformers, transformers.js
+	$(BIN)/python interop/compare.py $(MINILM_BUNDLE) --peers $(PEERS)/bin/python
+
+bench-peers: $(VENV)/.minilm peers ## measure fp32 beside PyTorch, torch.onnx and Optimum on this machine
+	$(BIN)/python benchmarks/peers.py --peers $(PEERS)/bin/python --minilm "$$($(BIN)/python examples/minilm.py)"

@@ -1,6 +1,7 @@
 """fp32 speed beside what people use instead, each engine in a process of its own, in turns (docs/benchmarks.md).
 
-    python benchmarks/peers.py --peers PYTHON [--minilm FOLDER] [--rounds 15] [--threads 1] [--models roberta-base …]
+    python benchmarks/peers.py --peers PYTHON [--minilm FOLDER] [--models roberta-base …] [--shapes 1x128 …]
+                               [--rounds 15] [--threads 1]
 
 PYTHON is the interpreter of the environment that `make peers` makes. With FOLDER, all-MiniLM-L6-v2 is measured with its
 real weights; every other model has random ones, as speed does not depend on them. That all files give the same
@@ -31,7 +32,7 @@ from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan
 
-SHAPES = ((1, 16), (1, 128), (8, 128), (1, 384))
+SHAPES = ("1x16", "1x128", "8x128", "1x384")
 TASK = "feature-extraction"
 OUTPUT = "last_hidden_state"
 _ASK_VERSIONS = (
@@ -47,7 +48,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="*", default=["roberta-base", "albert-base-v2"])
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="BATCHxLENGTH")
     asked = parser.parse_args()
+    shapes = [(int(batch), int(length)) for batch, length in (shape.split("x") for shape in asked.shapes)]
     # The exporter warns of what is not installed, and transformers shows progress for what takes no time.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -65,15 +68,15 @@ def main() -> None:
             if theirs[0] != onnxruntime.__version__:
                 own = OrtWorker(files["Optimum O2"], (), asked.threads, asked.peers)
                 workers[f"Optimum O2, onnxruntime {theirs[0]}"] = own
-            print(table(name, SHAPES, measure(workers, SHAPES, asked.rounds)), flush=True)
+            print(table(name, shapes, measure(workers, shapes, asked.rounds)), flush=True)
 
 
 def _versions(theirs: Sequence[str]) -> str:
     ort, optimum, transformers, pytorch = theirs
     return (
         f"bvx {bvx.__version__}, onnxruntime {onnxruntime.__version__}, PyTorch {version('torch')}, transformers "
-        f"{version('transformers')}. Optimum {optimum} exported with PyTorch {pytorch}, transformers {transformers} "
-        f"and onnxruntime {ort}."
+        f"{version('transformers')}. optimum-onnx {optimum} exported with PyTorch {pytorch}, transformers "
+        f"{transformers} and onnxruntime {ort}."
     )
 
 

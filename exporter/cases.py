@@ -136,13 +136,15 @@ def _read(tokenizer: Tokenizer | None, texts: Sequence[str], draw: _Draw) -> tup
     if tokenizer is None or len(texts) < 8:
         return [draw.row(5 + 3 * index) for index in range(8)], [draw.row(12 + 5 * index) for index in range(3)]
     chosen = texts[:: len(texts) // 8][:8]
-    singles = [_row(tokens, _USUAL) for tokens in tokenizer.encode(chosen, truncate=True)]
-    pairs = [_row(tokens, 2 * _USUAL) for tokens in tokenizer.encode(chosen[:3], chosen[3:6], truncate=True)]
+    singles = [_row(tokens, _USUAL, draw.types) for tokens in tokenizer.encode(chosen, truncate=True)]
+    both = tokenizer.encode(chosen[:3], chosen[3:6], truncate=True)
+    pairs = [_row(tokens, 2 * _USUAL, draw.types) for tokens in both]
     return sorted(singles, key=lambda row: len(row.ids)), pairs
 
 
-def _row(tokens: Tokens, longest: int) -> _Row:
-    return _Row(tokens.ids[:longest], tokens.type_ids[:longest])
+def _row(tokens: Tokens, longest: int, types: int) -> _Row:
+    # A model with a single token type may come with a tokenizer that knows two.
+    return _Row(tokens.ids[:longest], np.minimum(tokens.type_ids[:longest], types - 1))
 
 
 def _longer_than(alone: _Row, others: Sequence[_Row], draw: _Draw) -> list[_Row]:

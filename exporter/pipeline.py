@@ -169,7 +169,7 @@ def _prove(
 
     Raises ParityFailed, with the worst case, the output, the length and the layer, when any variant fails.
     """
-    golden = parity.golden_cases(checkpoint)
+    golden = parity.golden_cases(checkpoint, [spec.name for spec in manifest.outputs])
     reports = []
     variants = []
     for variant in manifest.variants:

@@ -20,7 +20,7 @@ def main(bundle: str) -> None:
     embeddings = (states * mask).sum(1) / mask.sum(1)
     if request["normalize"]:
         embeddings = torch.nn.functional.normalize(embeddings)
-    tool = f"Optimum {version('optimum-onnx')}, onnxruntime {onnxruntime.__version__}"
+    tool = f"optimum-onnx {version('optimum-onnx')}, onnxruntime {onnxruntime.__version__}"
     print(json.dumps({"tool": tool, "embeddings": embeddings.tolist()}))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 import bvx
 from bvx.exporter.checkpoint.sentence import _FLAGS as POOLING_FLAGS
@@ -60,13 +61,13 @@ def halve(dtype: torch.dtype) -> Form:
     def write(folder: Path) -> None:
         model = transformers.AutoModelForMaskedLM.from_pretrained(folder, config=config_of(folder), dtype=dtype)
         model.save_pretrained(folder)
+        assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {dtype}
 
     return write
 
 
 def shard(folder: Path) -> None:
-    auto = transformers.AutoModelForMaskedLM
-    model = auto.from_pretrained(folder, config=config_of(folder))
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder, config=config_of(folder))
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder, max_shard_size="40KB")
     assert (folder / "model.safetensors.index.json").is_file() and len(list(folder.glob("*.safetensors"))) > 1
@@ -89,6 +90,8 @@ class Shape:
 SHAPES: dict[tuple[str, str], Shape] = {
     ("albert", FILLINGS): Shape({"num_hidden_layers": 4, "num_hidden_groups": 2}),
     ("albert", CLASSES): Shape({"inner_group_num": 2}),
+    # A single token type, though its tokenizer knows two.
+    ("bert", SIMILARITY): Shape({"type_vocab_size": 1}),
     # As wide as its embedding, so without embeddings_project; elsewhere with it.
     ("electra", SIMILARITY): Shape({"embedding_size": 32}),
     # A generator.
@@ -168,6 +171,9 @@ def travel(
         opened.append(encoder)
         assert encoder.manifest.family == family and encoder.manifest.task == task
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, config=config_of(folder))
+        if family == "albert":
+            # transformers 5 leaves ALBERT's token types out; the model was trained with them, and version 4 gave them.
+            tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
         return Cell(folder, task, encoder, tokenizer)
 
     yield go
@@ -267,9 +273,7 @@ def test_every_pooling_that_a_checkpoint_may_ask_for_is_one_that_serves() -> Non
 def test_labels_and_scores_are_the_pipelines(cell: Callable, family: str) -> None:
     one = cell(family, CLASSES)
     pipeline = one.pipeline()
-    assert one.encoder.manifest.head["labels"] == ("bad", "so-so", "good") or list(
-        one.encoder.manifest.head["labels"]
-    ) == ["bad", "so-so", "good"]
+    assert list(one.encoder.manifest.head["labels"]) == list(CLASS_NAMES["label2id"])
     assert_close(one.encoder(TEXTS), pipeline(TEXTS))
     assert_close(one.encoder(TEXTS, top_k=None), pipeline(TEXTS, top_k=None))
     assert_close(
@@ -317,25 +321,19 @@ def test_the_logits_of_every_token_are_transformers_own(cell: Callable, family: 
 
 
 def test_the_cells_have_the_shapes_that_they_are_there_for(cell: Callable) -> None:
-    """A generator without a projection would be no generator; shapes are read from the weights themselves."""
-
-    def parameters(family: str, task: str) -> set[str]:
-        return {name.partition(".")[2] for name, _ in cell(family, task).model.named_parameters(prefix="")}
 
     def has(family: str, task: str, part: str) -> bool:
         return any(part in name for name, _ in cell(family, task).model.named_parameters())
 
-    assert has("electra", FEATURES, "embeddings_project") and not has("electra", SIMILARITY, "embeddings_project")
-    assert has("electra", FILLINGS, "generator_predictions") and has("electra", FILLINGS, "embeddings_project")
+    assert has("electra", FEATURES, "embeddings_project.") and not has("electra", SIMILARITY, "embeddings_project.")
+    assert has("electra", FILLINGS, "embeddings_project.") and has("electra", FILLINGS, "generator_predictions.")
     assert has("albert", FILLINGS, "albert_layer_groups.1.") and has("albert", CLASSES, "albert_layers.1.")
-    assert cell("albert", CLASSES).encoder.manifest.passes
     assert not has("roberta", CLASSES, "layer.1.") and has("roberta", FILLINGS, "layer.1.")
 
 
 def test_a_chinese_albert_reads_its_vocab_txt(travel: Callable, tmp_path: Path) -> None:
     """These ALBERTs come with BERT's vocabulary; their users say BertTokenizer."""
-    letters = "今天氣很好我們去公園a b c".replace(" ", "")
-    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, "##b", "##c", "，", "。"]
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"今天氣很好我們去公園、。abc", "##b", "##c"]
 
     def prepare(folder: Path) -> None:
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
@@ -345,6 +343,6 @@ def test_a_chinese_albert_reads_its_vocab_txt(travel: Callable, tmp_path: Path) 
     one = travel("albert", FILLINGS, prepare)
     tokenizer = transformers.BertTokenizer.from_pretrained(one.folder)
     pipeline = transformers.pipeline(FILLINGS, model=one.model, tokenizer=tokenizer, device="cpu")
-    texts = ["今天天氣很[MASK]。", "我們去[MASK][MASK]，abc"]
+    texts = ["今天天氣很[MASK]。", "我們去[MASK][MASK]、abc"]
     assert tokenizer.tokenize("abc今天") == ["a", "##b", "##c", "今", "天"]
     assert_close(one.encoder(texts), pipeline(texts))

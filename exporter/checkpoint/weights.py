@@ -194,7 +194,9 @@ def _refuse_missing(model: Any, info: Mapping[str, Any], config: transformers.Pr
         return
     listed = ", ".join(missing)
     base = f"{model.base_model_prefix}."
-    is_head = model.base_model is not model and not any(name.startswith(base) for name in missing)
+    # BERT's classifier reads the pooler, which a language model's checkpoint lacks: it is missing with the head.
+    body = [name for name in missing if name.startswith(base) and not name.startswith(f"{base}pooler.")]
+    is_head = model.base_model is not model and not body
     if is_head:
         made_for = ", ".join(config.architectures or ()) or "a base model"
         raise CheckpointError(

@@ -161,9 +161,10 @@ def test_missing_weights_are_refused_all_at_once(tiny_checkpoint: Make, tmp_path
     assert all(name in str(refused.value) for name in gone)
 
 
-def test_a_missing_head_says_which_task_fits(tiny_checkpoint: Make, tmp_path: Path):
-    folder = tiny_checkpoint("roberta", "fill-mask", tmp_path)
-    with pytest.raises(CheckpointError, match=r"no head for text-classification.*classifier\.dense.*--task fill-mask"):
+@pytest.mark.parametrize(("family", "weight"), [("roberta", r"classifier\.dense"), ("bert", r"classifier\.weight")])
+def test_a_missing_head_says_which_task_fits(family: str, weight: str, tiny_checkpoint: Make, tmp_path: Path):
+    folder = tiny_checkpoint(family, "fill-mask", tmp_path)
+    with pytest.raises(CheckpointError, match=rf"no head for text-classification.*{weight}.*--task fill-mask"):
         load(folder, task="text-classification")
 
 
