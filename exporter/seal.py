@@ -27,7 +27,7 @@ _JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EBUSY, errno.ENAMETOOLONG, errno.EEXIST,
-    errno.ENOTEMPTY,
+    errno.ENOTEMPTY, errno.ENOENT,
 )  # fmt: skip
 
 
@@ -125,8 +125,12 @@ def seal(folder: Path, manifest: Manifest) -> None:
 
 
 def _move_in(stage: Staging) -> None:
-    """Rename the new bundle to its place; what stood there ends in the working folder and goes with it."""
-    if not stage.out.exists() or not any(stage.out.iterdir()):
+    """Rename the new bundle to its place; what stood there ends in the working folder and goes with it.
+
+    Without `overwrite` nothing but an empty folder may stand there: the system refuses to rename to anything else,
+    also to what somebody has put there since it was checked.
+    """
+    if not stage.overwrite or not stage.out.exists() or not any(stage.out.iterdir()):
         os.rename(stage.folder, stage.out)
     elif not exchange(stage.folder, stage.out):
         # Two steps: if the run ends between them, the old bundle is put back when the working folder is removed.

@@ -11,6 +11,7 @@ Beside the target `name` a run makes
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -25,6 +26,9 @@ if sys.platform != "win32":
 __all__ = ["BUNDLE", "OLD", "remove_stale", "working_folder"]
 
 BUNDLE, OLD, _LOCK = "bundle", "old", "lock"
+
+_ATTEMPTS = 100
+"""A name that is taken, or a folder that another run cleared away, is bad luck; a hundred in a row are not."""
 
 
 @contextlib.contextmanager
@@ -63,7 +67,7 @@ def _remove_dead(work: Path, target: Path) -> None:
 
 
 def _make(target: Path) -> tuple[Path, int]:
-    while True:
+    for _ in range(_ATTEMPTS):
         # Not tempfile.mkdtemp: its folders are closed to everybody else, and so would the bundle be.
         work = target.parent / f".{target.name}.bvx-{secrets.token_hex(4)}"
         with contextlib.suppress(FileExistsError, FileNotFoundError):
@@ -75,8 +79,8 @@ def _make(target: Path) -> tuple[Path, int]:
                     os.close(lock)
                     continue
             return work, lock
-        if not target.parent.is_dir():
-            raise FileNotFoundError(2, os.strerror(2), str(target.parent))
+    # The folder is gone, or is of a kind (/proc, a mount that went away) that says so of every new name in it.
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
 
 
 def _open_lock(work: Path) -> int:

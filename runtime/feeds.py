@@ -51,16 +51,19 @@ def split(
 
 
 def pad(tokens: Sequence[Tokens], info: TokenizerInfo) -> dict[str, NDArray[np.int64]]:
-    """input_ids, attention_mask and token_type_ids of `tokens`, int64 [batch, length of the longest]."""
+    """input_ids, attention_mask and token_type_ids of `tokens`, int64 [batch, length of the longest].
+
+    Padding is on the right, whatever the checkpoint trained with: on the left it would shift the text's absolute
+    positions, and its answer would depend on what it runs with.
+    """
     shape = (len(tokens), max(map(len, tokens), default=0))
     ids = np.full(shape, info.pad_id, np.int64)
     mask = np.zeros(shape, np.int64)
     types = np.full(shape, info.pad_type_id, np.int64)
     for row, one in enumerate(tokens):
-        place = slice(shape[1] - len(one), None) if info.padding_side == "left" else slice(0, len(one))
-        ids[row, place] = one.ids
-        mask[row, place] = 1
-        types[row, place] = one.type_ids
+        ids[row, : len(one)] = one.ids
+        mask[row, : len(one)] = 1
+        types[row, : len(one)] = one.type_ids
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 

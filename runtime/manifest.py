@@ -59,7 +59,10 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class TokenizerInfo:
-    """How texts become batches. `standin` marks a vocabulary that bvx made because weights are random."""
+    """How texts become batches. `standin` marks a vocabulary that bvx made because weights are random.
+
+    `padding_side` is what the checkpoint says of itself; bvx pads on the right always.
+    """
 
     pad_token: str
     pad_id: int

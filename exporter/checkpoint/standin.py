@@ -62,7 +62,7 @@ def make_tokenizer(family: Family, config: Mapping[str, Any], *, max_length: int
     settings: dict[str, Any] = {"model_max_length": max_length}
     if family.tokenizer.algorithm != "byte-bpe":
         settings["do_lower_case"] = family.tokenizer.lowercase
-    return freeze(tokenizer, settings, config, max_length=max_length, standin=True)
+    return freeze(tokenizer, settings, config, inputs=family.inputs, max_length=max_length, standin=True)
 
 
 # WordPiece and Unigram vocabularies are counted here, because the library's trainers give another one every time.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def freeze_folder(
         tokenizer = _convert(folder, settings, family)
     if lowercase_first:
         tokenizer.normalizer = _after_lowercasing(tokenizer.normalizer)
-    return freeze(tokenizer, settings, config, max_length=max_length)
+    return freeze(tokenizer, settings, config, inputs=family.inputs, max_length=max_length)
 
 
 def freeze(
@@ -93,10 +93,11 @@ def freeze(
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
     *,
+    inputs: Sequence[str],
     max_length: int,
     standin: bool = False,
 ) -> FrozenTokenizer:
-    """The files and facts of a tokenizer in memory; `settings` are tokenizer_config.json's."""
+    """The files and facts of a tokenizer in memory; `settings` are tokenizer_config.json's, `inputs` the model's."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     _check_size(tokenizer, config)
@@ -105,7 +106,10 @@ def freeze(
     files = {"tokenizer.json": content.encode(), "special_tokens_map.json": _json(special)}
     limit = min(int(min(settings.get("model_max_length") or max_length, max_length)), max_length)
     kept = {key: value for key, value in settings.items() if key not in (*_MACHINE, *_KEYS, "added_tokens_decoder")}
-    kept |= {**special, "model_max_length": limit, "tokenizer_class": _class_name(settings, content)}
+    # Said outright: for ALBERT, transformers 5 leaves the token types out, which the model was trained with.
+    names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in inputs]
+    kept |= {**special, "model_input_names": names, "model_max_length": limit}
+    kept["tokenizer_class"] = _class_name(settings, content)
     files["tokenizer_config.json"] = _json(kept)
     if not _reads_back(files, tokenizer):
         # The named class would rebuild the pipeline by its own lights; this one takes tokenizer.json as it is.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from ..errors import EngineMismatch
-from ..manifest import Variant
+from ..manifest import TensorSpec, Variant
 
 __all__ = ["ENGINES", "Engine", "EngineEntry", "find_engine", "open_engine"]
 
@@ -19,14 +19,15 @@ __all__ = ["ENGINES", "Engine", "EngineEntry", "find_engine", "open_engine"]
 class Engine(Protocol):
     """One graph, loaded and ready. Any number of threads may call `run` at once.
 
-    `inputs` and `outputs` are the names of the graph's own.
+    `inputs` and `outputs` are what the graph says of its own: dtypes as NumPy names them where it has them, and an
+    empty shape where the graph says none.
     """
 
     name: str
     version: str
     threads: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """The outputs called `outputs` (all of them when None) for `feeds`. Raises EngineMismatch, InputError."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from numpy.typing import NDArray
 
 from ..errors import BundleError, BvxError, EngineMismatch, InputError
-from ..manifest import Variant
+from ..manifest import TensorSpec, Variant
 
 __all__ = ["OrtEngine", "open_session"]
 
@@ -20,6 +22,9 @@ _OLDEST = (1, 24)
 
 _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_LAYOUT", "ORT_ENABLE_ALL")
 """What engine_options may name as graph_optimization_level: members of onnxruntime.GraphOptimizationLevel."""
+
+_DTYPES = {"float": "float32", "double": "float64"}
+"""onnxruntime's names of element types where NumPy has others."""
 
 _INSTALL = "Install it with `pip install bvx[cpu]`."
 
@@ -32,10 +37,11 @@ class OrtEngine:
     def __init__(self, session: Any, version: str, threads: int) -> None:
         self.version = version
         self.threads = threads
-        self.inputs = tuple(item.name for item in session.get_inputs())
-        self.outputs = tuple(item.name for item in session.get_outputs())
+        self.inputs = tuple(_spec(item) for item in session.get_inputs())
+        self.outputs = tuple(_spec(item) for item in session.get_outputs())
         self._session = session
         self._process = os.getpid()
+        _OPEN.add(self)
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """The outputs called `outputs` (all of them when None) for `feeds`.
@@ -48,7 +54,7 @@ class OrtEngine:
         if self.threads > 1 and os.getpid() != self._process:
             # The session's threads did not survive the fork: running would wait for them for ever.
             raise EngineMismatch("This model was loaded before the process forked.", "Load it in each child.")
-        names = list(self.outputs if outputs is None else outputs)
+        names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
         try:
             values = session.run(names, dict(feeds))
         except Exception as error:
@@ -56,7 +62,30 @@ class OrtEngine:
         return dict(zip(names, values, strict=True))
 
     def close(self) -> None:
+        if os.getpid() != self._process:
+            self.outlive_fork()
         self._session = None
+
+    def outlive_fork(self) -> None:
+        """Never release the session in this forked child: to release one is to wait for its threads to end.
+
+        They did not survive the fork, so that would be for ever. A session on one thread has no others.
+        """
+        if self._session is not None and self.threads > 1:
+            # A reference more than there are, so that neither garbage collection nor the interpreter's end frees it.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+
+
+_OPEN: WeakSet[OrtEngine] = WeakSet()
+
+
+def _outlive_forks() -> None:
+    for engine in list(_OPEN):
+        engine.outlive_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_outlive_forks)
 
 
 def open_session(path: Path, variant: Variant, threads: int, spin: bool) -> OrtEngine:
@@ -121,10 +150,20 @@ def _session_options(onnxruntime: Any, variant: Variant, threads: int, spin: boo
     return options, list(disabled)
 
 
+def _spec(item: Any) -> TensorSpec:
+    """One of a session's inputs or outputs: an onnxruntime.NodeArg. An axis without a name is "?"."""
+    kind = str(item.type)
+    dtype = kind.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(axis if isinstance(axis, int) else str(axis or "?") for axis in item.shape)
+    return TensorSpec(item.name, _DTYPES.get(dtype, dtype), shape)
+
+
 def _explain_load(error: Exception, path: Path, version: str) -> BvxError:
     kind = type(error).__name__
     if kind in ("InvalidProtobuf", "NoSuchFile", "InvalidGraph", "NoModel"):
         return BundleError(f"onnxruntime {version} cannot read {path}: {_brief(error)}.", "Export the bundle again.")
+    if _is_memory(error):
+        return EngineMismatch(f"There is not enough memory for {path}: {_brief(error)}.", "Give the process more.")
     return EngineMismatch(
         f"onnxruntime {version} cannot run {path}: {_brief(error)}.", "Upgrade it: `pip install -U bvx[cpu]`."
     )
@@ -134,9 +173,14 @@ def _explain_run(error: Exception, feeds: Mapping[str, NDArray[Any]], version: s
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
     if "out of data bounds" in str(error):
         return InputError(f"An id lies outside the model's table: {_brief(error)}.", "Use this model's own tokenizer.")
-    return EngineMismatch(
-        f"onnxruntime {version} failed on {shapes}: {_brief(error)}.",
-        "Run smaller batches if memory is short; `bvx verify` shows whether the bundle works here.",
+    step = "Run smaller batches." if _is_memory(error) else "`bvx verify` shows whether the bundle works here."
+    return EngineMismatch(f"onnxruntime {version} failed on {shapes}: {_brief(error)}.", step)
+
+
+def _is_memory(error: Exception) -> bool:
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in said for words in ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory")
     )
 
 

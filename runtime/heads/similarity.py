@@ -89,7 +89,7 @@ def _weighted_mean(states: Floats, weights: Floats) -> Floats:
 
 
 def _first(states: Floats, mask: Floats) -> Floats:
-    # The first token that is not padding, so that padding on the left changes nothing.
+    # The first token that the mask keeps.
     first: Floats = states[np.arange(len(states)), mask.argmax(axis=1)]
     return first
 

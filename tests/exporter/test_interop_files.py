@@ -40,13 +40,7 @@ def test_transformers_reads_the_configuration_and_finds_the_class(exported, fami
     assert config.hidden_size == made.checkpoint.config["hidden_size"]
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param("albert", marks=pytest.mark.xfail(reason="transformers 5 gives ALBERT no token types")),
-        *FAMILIES[1:],
-    ],
-)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_transformers_tokenizes_with_the_bundle_as_bvx_does(exported, family) -> None:
     bundle = exported(family, "feature-extraction").bundle
     tokenizer = transformers.AutoTokenizer.from_pretrained(bundle)

@@ -216,3 +216,9 @@ def test_a_run_that_is_asked_to_stop_leaves_nothing_behind(tmp_path, signal_):
     assert not left_behind(tmp_path, "b")
     if (tmp_path / "b").exists():
         content_of(tmp_path / "b")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nothing can be made")
+def test_a_folder_in_which_nothing_can_be_made_is_given_up_with_a_sentence():
+    with pytest.raises(BundleError, match="cannot be written"), staging(Path("/proc/model.bvx")):
+        pass
