@@ -26,6 +26,8 @@ _BUDGET = 2**26
 tokens would be 3.3 GB."""
 
 Texts = str | Iterable[str]
+Side = Texts | NDArray[Any] | Iterable[NDArray[Any]]
+"""What is compared: texts, or their embeddings."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,22 @@ class Encoder:
         arrays = pad(tokens, reader.info)
         return {spec.name: arrays[spec.name] for spec in self.manifest.inputs if spec.name in arrays}
 
-    def similarity(self, a: Texts | NDArray[Any], b: Texts | NDArray[Any], **options: Any) -> NDArray[np.float32]:
-        """The cosine of every text (or embedding, [n, dim]) of `a` with every one of `b`: float32 [len(a), len(b)].
+    def similarity(self, a: Side, b: Side, **options: Any) -> NDArray[np.float32]:
+        """The cosine of every text or embedding of `a` with every one of `b`: float32 [len(a), len(b)].
 
-        `options` are those of a call. Raises InputError for a model of another task than sentence-similarity.
+        Embeddings are an array [n, dim], or several of [dim] as a call gives them. `options` are those of a call.
+        Raises InputError for a model of another task than sentence-similarity.
         """
         if self.task != "sentence-similarity":
             raise InputError(f"This model's task is {self.task}.", "Export it with --task sentence-similarity.")
         from .heads.similarity import cosine
 
-        return cosine(self._embed(a, options), self._embed(b, options))
+        left, right = self._embed(a, options), self._embed(b, options)
+        if left.shape[1] != right.shape[1]:
+            raise InputError(
+                f"The embeddings have {left.shape[1]} and {right.shape[1]} values.", "Take both from one model."
+            )
+        return cosine(left, right)
 
     def verify(self) -> ParityReport:
         """Compare with what PyTorch said when the bundle was made, here and now. The report is truthy when it passed.
@@ -227,9 +235,16 @@ class Encoder:
         width = shape[-1] if len(shape) == 3 else 1
         return max(1, width) if isinstance(width, int) else 1
 
-    def _embed(self, side: Texts | NDArray[Any], options: Mapping[str, Any]) -> NDArray[np.float32]:
+    def _embed(self, side: Side, options: Mapping[str, Any]) -> NDArray[np.float32]:
+        if not isinstance(side, np.ndarray):
+            side = _as_list(side, "What is compared")
+            if side and all(isinstance(item, np.ndarray) for item in side):
+                try:
+                    side = np.stack(side)
+                except ValueError as error:
+                    raise InputError(f"The embeddings differ ({error}).", "Take all of them from one model.") from error
         if not isinstance(side, np.ndarray) or side.dtype.kind not in "fiu":
-            answers: Sequence[NDArray[np.float32]] = self([side] if isinstance(side, str) else side, **options)
+            answers: Sequence[NDArray[np.float32]] = self(side, **options)
             if not answers:
                 raise InputError("There are no texts to compare.", "Give at least one on each side.")
             return np.stack(answers)
@@ -238,7 +253,7 @@ class Encoder:
         return np.atleast_2d(side).astype(np.float32, copy=False)
 
 
-def _as_list(texts: Texts, name: str) -> list[str]:
+def _as_list(texts: Any, name: str) -> list[Any]:
     if isinstance(texts, str):
         return [texts]
     if isinstance(texts, (bytes, bytearray, Mapping)) or not isinstance(texts, Iterable):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .agreement import check_agreement
 from .bundle import Bundle
 from .encoder import Encoder
-from .engines import Engine, find_engine, open_engine
-from .errors import BundleError, ParityFailed, PlanError
+from .engines import find_engine, open_engine
+from .errors import BvxError, ParityFailed, PlanError
 from .heads import open_head
 from .machine import allowed_cores
-from .manifest import Manifest, Variant
 from .tokenizer import Tokenizer
 
 __all__ = ["load"]
+
+_MOST_THREADS = 1024
+"""More than any machine has cores for; the engine would fail to make them, or take the memory of each stack."""
 
 
 def load(
@@ -31,39 +34,39 @@ def load(
     for as many as the container may use; `spin` lets them wait busily, which takes whole cores and answers sooner.
     `check_hashes=False` leaves out hashing large files, which may dominate a cold start.
 
-    Raises BundleError when the bundle is damaged or has no such precision, EngineMismatch when no installed engine
-    serves it, and ParityFailed when a variant that could not be verified where it was made fails here.
+    A process that forks loads in the child, not before: the engine's threads do not survive a fork, so that a model
+    loaded before answers nothing in the child (with `threads=1` it does). Such a model may be closed or dropped there;
+    its memory stays. onnxruntime itself, once imported, may stop a forked child from ending by `sys.exit`: end it with
+    `os._exit`, as multiprocessing does.
+
+    Raises BundleError when the bundle is damaged, contradicts itself or has no such precision, EngineMismatch when no
+    installed engine serves it, and ParityFailed when a variant that could not be verified where it was made fails here.
     """
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise PlanError(f"threads is {threads!r}.", "Give a whole number from 1 on, or None for all allowed cores.")
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= _MOST_THREADS):
+        raise PlanError(
+            f"threads is {threads!r:.40}.",
+            f"Give a whole number from 1 to {_MOST_THREADS}, or None for all allowed cores.",
+        )
     bundle = Bundle.open(path, check_hashes=check_hashes)
     manifest = bundle.manifest
     usable = [v.target for v in manifest.variants if v.state != "failed" and precision in (None, v.precision)]
-    # Without a usable variant, the bundle says best what it has.
-    name, target = find_engine(engine, usable or [bundle.variant(precision).target])
+    if not usable:
+        bundle.variant(precision)  # Raises: the bundle says best what it has.
+    name, target = find_engine(engine, usable)
     variant = bundle.variant(precision, target)
-    tokenizer = Tokenizer(bundle.path("tokenizer.json"), manifest.max_length) if manifest.tokenizer else None
+    cores = threads or allowed_cores()
+    tokenizer = Tokenizer(bundle.path("tokenizer.json"), manifest.max_length, cores) if manifest.tokenizer else None
     head = open_head(manifest.task, manifest.head, tokenizer) if tokenizer else None
-    session = open_engine(name, bundle.path(variant.file), variant, threads or allowed_cores(), spin)
-    _check_names(session, manifest, variant)
+    session = open_engine(name, bundle.path(variant.file), variant, cores, spin)
+    try:
+        check_agreement(bundle, variant, session, head)
+    except BvxError:
+        session.close()
+        raise
     model = Encoder(bundle, variant, session, tokenizer, head)
     if variant.state != "verified":
         _verify_first(model)
     return model
-
-
-def _check_names(session: Engine, manifest: Manifest, variant: Variant) -> None:
-    for kind, graph, said in (
-        ("inputs", session.inputs, manifest.inputs),
-        ("outputs", session.outputs, manifest.outputs),
-    ):
-        names = {spec.name for spec in said}
-        if names != set(graph):
-            session.close()
-            raise BundleError(
-                f"{variant.file} has the {kind} {', '.join(graph)}; bvx.json says {', '.join(sorted(names))}.",
-                "Export the bundle again.",
-            )
 
 
 def _verify_first(model: Encoder) -> None:

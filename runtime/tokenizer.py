@@ -19,17 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, InputError
+from .machine import allowed_cores
+from .tokenizer_steps import check_tokenizer
 
 if TYPE_CHECKING:
     import tokenizers
 
 __all__ = ["Tokenizer", "Tokens"]
 
-_LONGEST_FILE = 64 * 2**20
+_LONGEST_FILE = 32 * 2**20
 """No vocabulary in use comes near (XLM-R's tokenizer.json has 17 MB); parsing takes several times the file's size."""
 
-_CHUNK = 1024
-"""Texts tokenised at once: the library's own results take some hundred bytes per token until they are compacted."""
+_LONGEST_TEXT = 1_000_000
+"""Characters of one text: five hundred pages. Tokenising takes some 220 bytes for each, before any of it is cut off."""
+
+_CHUNK_TEXTS, _CHUNK_CHARACTERS = 1024, 1_000_000
+"""What is tokenised at once: the library's own results take some hundred bytes per token until they are compacted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +54,14 @@ class Tokens:
 class Tokenizer:
     """The tokenizer.json at `path`, for a model that takes at most `max_length` tokens.
 
-    Raises BundleError when the file is not a tokenizer that the tokenizers library can use.
+    It takes at most `threads` of the cores, None for all. Raises BundleError when the file is not a tokenizer that the
+    tokenizers library can use, or one that would make much of little.
     """
 
-    def __init__(self, path: Path, max_length: int) -> None:
+    def __init__(self, path: Path, max_length: int, threads: int | None = None) -> None:
         self.path = path
         self.max_length = max_length
+        self.threads = threads
         self._whole = _read(path)
         self._cutting: tokenizers.Tokenizer | None = None
         self._making = Lock()
@@ -66,7 +73,8 @@ class Tokenizer:
         """The tokens of every text (or of texts[i] and pairs[i] together), in order.
 
         `truncate` cuts a text that is too long at its end, of a pair the longer one first. Raises InputError for what
-        is not text, for a text without any token, and without `truncate` for one longer than `max_length`.
+        is not text, for a text of more than a million characters, for one without any token, and without
+        `truncate` for one longer than `max_length`.
         """
         _check_texts(texts, "text", "texts")
         if pairs is not None:
@@ -74,10 +82,10 @@ class Tokenizer:
             if len(pairs) != len(texts):
                 raise InputError(f"There are {len(texts)} texts and {len(pairs)} pairs.", "Give one pair to each text.")
         found: list[Tokens] = []
-        for start in range(0, len(texts), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            found += self._encode_chunk(texts[chunk], pairs and pairs[chunk], truncate)
-        self._check_lengths(found)
+        for chunk in _chunks(texts, pairs):
+            some = self._encode_chunk(texts[chunk], pairs and pairs[chunk], truncate)
+            self._check_lengths(some, chunk.start, len(texts))
+            found += some
         return found
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
@@ -86,12 +94,14 @@ class Tokenizer:
             return self._whole.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def find(self, token: str) -> int | None:
-        """The id of the token spelled exactly `token`, if there is one."""
+        """The id of the token spelled exactly `token`, if there is one. Raises InputError for what is not text."""
+        _check_texts([token], "token", "tokens")
         with self._guarded():
             return self._whole.token_to_id(token)
 
     def split(self, text: str) -> list[int]:
-        """The ids of `text` alone, without special tokens around it."""
+        """The ids of `text` alone, without special tokens around it. Raises InputError for what is not text."""
+        _check_texts([text], "text", "texts")
         with self._guarded():
             return list(self._whole.encode(text, add_special_tokens=False).ids)
 
@@ -103,10 +113,15 @@ class Tokenizer:
     def _encode_chunk(self, texts: Sequence[str], pairs: Sequence[str] | None, truncate: bool) -> list[Tokens]:
         library = self._truncating() if truncate else self._whole
         inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-        with self._guarded():
-            # Even for one text: unlike encode() it lets other Python threads run meanwhile.
-            encodings = library.encode_batch_fast(inputs)
-        return [Tokens(np.array(one.ids, np.int64), np.array(one.type_ids, np.int64)) for one in encodings]
+        # The library's pool of threads cannot be told its size; it uses at most one for each text.
+        step = len(inputs) if self.threads is None or self.threads >= allowed_cores() else self.threads
+        found: list[Tokens] = []
+        for start in range(0, len(inputs), step):
+            with self._guarded():
+                # Even for one text: unlike encode() it lets other Python threads run meanwhile.
+                encodings = library.encode_batch_fast(inputs[start : start + step])
+            found += [Tokens(np.array(one.ids, np.int64), np.array(one.type_ids, np.int64)) for one in encodings]
+        return found
 
     def _truncating(self) -> tokenizers.Tokenizer:
         """A second instance that truncates, made when it is first asked for."""
@@ -118,9 +133,10 @@ class Tokenizer:
                 self._cutting = cutting
             return self._cutting
 
-    def _check_lengths(self, found: Sequence[Tokens]) -> None:
-        for number, tokens in enumerate(found):
-            name = "The text" if len(found) == 1 else f"texts[{number}]"
+    def _check_lengths(self, found: Sequence[Tokens], first: int, count: int) -> None:
+        """`found` are the tokens of texts[first:], of `count` texts in all."""
+        for number, tokens in enumerate(found, first):
+            name = "The text" if count == 1 else f"texts[{number}]"
             if len(tokens) > self.max_length:
                 raise InputError(
                     f"{name} is {len(tokens)} tokens long; this model takes at most {self.max_length}, special tokens "
@@ -136,6 +152,19 @@ class Tokenizer:
             yield
 
 
+def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[slice]:
+    """Slices of the texts that are tokenised at once; one text may have more characters than a chunk."""
+    start = characters = 0
+    for number, text in enumerate(texts):
+        more = len(text) + (len(pairs[number]) if pairs is not None else 0)
+        if number > start and (number - start == _CHUNK_TEXTS or characters + more > _CHUNK_CHARACTERS):
+            yield slice(start, number)
+            start, characters = number, 0
+        characters += more
+    if texts:
+        yield slice(start, len(texts))
+
+
 def _read(path: Path) -> tokenizers.Tokenizer:
     import tokenizers
 
@@ -147,6 +176,10 @@ def _read(path: Path) -> tokenizers.Tokenizer:
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error}).", again) from error
+    try:
+        check_tokenizer(content)
+    except BundleError as error:
+        raise BundleError(f"{path} is not a tokenizer.json that bvx can use: {error.cause}", error.next_step) from error
     with _guard(f"{path} is not a tokenizer.json that tokenizers {tokenizers.__version__} can read"):
         library = tokenizers.Tokenizer.from_buffer(content)
         library.no_padding()
@@ -172,6 +205,10 @@ def _check_texts(texts: Sequence[Any], one: str, many: str) -> None:
         if not isinstance(text, str):
             step = "Decode it first." if isinstance(text, bytes) else "Give a str, or a list of str."
             raise InputError(f"{name} is {type(text).__name__}, not str.", step)
+        if len(text) > _LONGEST_TEXT:
+            raise InputError(
+                f"{name} has {len(text):,} characters; bvx reads at most {_LONGEST_TEXT:,} of one.", "Split it."
+            )
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:

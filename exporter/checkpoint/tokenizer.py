@@ -100,6 +100,8 @@ def freeze(
     """The files and facts of a tokenizer in memory; `settings` are tokenizer_config.json's, `inputs` the model's."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    if isinstance(tokenizer.model, tokenizers.models.BPE):
+        tokenizer.model.dropout = None  # Merges left out at random are for training.
     _check_size(tokenizer, config)
     special = _special_tokens(tokenizer, settings, config)
     content = tokenizer.to_str()

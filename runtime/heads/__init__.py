@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError, InputError
 from ..feeds import Batch
+from ..manifest import TensorSpec
 from ..tokenizer import Tokenizer, Tokens
 
-__all__ = ["HEADS", "Head", "open_head", "read_options"]
+__all__ = ["HEADS", "Head", "check_rank", "open_head", "read_options"]
 
 Options = TypeVar("Options")
 
@@ -30,6 +31,9 @@ class Head(Protocol):
 
     def read_options(self, given: Mapping[str, Any]) -> Any:
         """The task's own options of one call. Raises InputError for unknown or unusable ones."""
+
+    def check_output(self, spec: TensorSpec) -> None:
+        """Raises BundleError when the graph's `output`, which is `spec`, is not what this head reads."""
 
     def check(self, tokens: Sequence[Tokens]) -> None:
         """Raises InputError when one of the texts has no answer, before anything runs."""
@@ -56,6 +60,15 @@ def open_head(task: str, settings: Mapping[str, Any], tokenizer: Tokenizer) -> H
         )
     head: Head = import_module(f".{HEADS[task]}", __name__).open_head(settings, tokenizer)
     return head
+
+
+def check_rank(spec: TensorSpec, *axes: str) -> None:
+    """Raises BundleError when `spec` has not these axes."""
+    if len(spec.shape) != len(axes):
+        raise BundleError(
+            f"The bundle's {spec.name} is [{', '.join(map(str, spec.shape))}]; its task reads [{', '.join(axes)}].",
+            "Export the bundle again.",
+        )
 
 
 def read_options(kind: type[Options], given: Mapping[str, Any], task: str) -> Options:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError, InputError
 from ..feeds import Batch
+from ..manifest import TensorSpec
 from ..tokenizer import Tokenizer, Tokens
-from . import read_options
+from . import check_rank, read_options
 
 __all__ = ["ClassificationHead", "ClassificationOptions", "LabelScore", "open_head"]
 
@@ -56,6 +57,14 @@ class ClassificationHead:
 
     def read_options(self, given: Mapping[str, Any]) -> ClassificationOptions:
         return read_options(ClassificationOptions, given, "text-classification")
+
+    def check_output(self, spec: TensorSpec) -> None:
+        check_rank(spec, "batch", "labels")
+        if isinstance(spec.shape[1], int) and spec.shape[1] != len(self.labels):
+            raise BundleError(
+                f"The bundle has {len(self.labels)} labels; its graph gives {spec.shape[1]} logits.",
+                "Export the bundle again.",
+            )
 
     def check(self, tokens: Sequence[Tokens]) -> None:
         return

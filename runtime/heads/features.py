@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..feeds import Batch
+from ..manifest import TensorSpec
 from ..tokenizer import Tokenizer, Tokens
-from . import read_options
+from . import check_rank, read_options
 
 __all__ = ["FeatureHead", "open_head"]
 
@@ -29,6 +30,9 @@ class FeatureHead:
 
     def read_options(self, given: Mapping[str, Any]) -> FeatureOptions:
         return read_options(FeatureOptions, given, "feature-extraction")
+
+    def check_output(self, spec: TensorSpec) -> None:
+        check_rank(spec, "batch", "sequence", "hidden")
 
     def check(self, tokens: Sequence[Tokens]) -> None:
         return

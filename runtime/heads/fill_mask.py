@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError, InputError
 from ..feeds import Batch
+from ..manifest import TensorSpec
 from ..tokenizer import Tokenizer, Tokens
-from . import read_options
+from . import check_rank, read_options
 
 __all__ = ["FillMaskHead", "FillMaskOptions", "Filling", "open_head"]
 
@@ -67,6 +68,9 @@ class FillMaskHead:
         options = read_options(FillMaskOptions, given, "fill-mask")
         return _Wanted(options.top_k, None if options.targets is None else self._find_targets(options.targets))
 
+    def check_output(self, spec: TensorSpec) -> None:
+        check_rank(spec, "batch", "sequence", "vocabulary")
+
     def check(self, tokens: Sequence[Tokens]) -> None:
         for number, one in enumerate(tokens):
             if not (one.ids == self.mask_id).any():
@@ -111,6 +115,8 @@ class FillMaskHead:
         return text
 
     def _find_targets(self, targets: str | Sequence[str]) -> NDArray[np.int64]:
+        if not isinstance(targets, (str, Sequence)):
+            raise InputError(f"targets is {type(targets).__name__}.", "Give a token, or a list of tokens.")
         ids = set()
         for target in [targets] if isinstance(targets, str) else targets:
             if not isinstance(target, str):

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError
 from ..feeds import Batch
+from ..manifest import TensorSpec
 from ..tokenizer import Tokenizer, Tokens
-from . import read_options
+from . import check_rank, read_options
 
 __all__ = ["POOLINGS", "SimilarityHead", "cosine", "open_head"]
 
@@ -42,6 +43,9 @@ class SimilarityHead:
 
     def read_options(self, given: Mapping[str, Any]) -> SimilarityOptions:
         return read_options(SimilarityOptions, given, "sentence-similarity")
+
+    def check_output(self, spec: TensorSpec) -> None:
+        check_rank(spec, "batch", "sequence", "hidden")
 
     def check(self, tokens: Sequence[Tokens]) -> None:
         return

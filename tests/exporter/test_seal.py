@@ -100,6 +100,24 @@ def test_a_bundle_is_replaced_only_when_asked_for(tmp_path, way):
     assert not left_behind(tmp_path, "b")
 
 
+def test_a_bundle_that_appears_at_the_last_moment_is_not_replaced_unasked(tmp_path, monkeypatch, way):
+    check = seal.check_target
+
+    def check_then_lose_the_race(out, overwrite=False):
+        target = check(out, overwrite)
+        if (tmp_path / "other").exists():
+            os.rename(tmp_path / "other", out)
+        return target
+
+    with staging(tmp_path / "b") as stage:
+        export(tmp_path / "other", "other's")
+        monkeypatch.setattr(seal, "check_target", check_then_lose_the_race)
+        with pytest.raises((BundleError, OSError)):
+            publish(stage, manifest())
+    assert content_of(tmp_path / "b") == "other's"
+    assert not left_behind(tmp_path, "b")
+
+
 def test_a_link_to_a_bundle_stays_a_link_to_the_new_one(tmp_path, way):
     export(tmp_path / "real" / "b")
     (tmp_path / "link").symlink_to(tmp_path / "real" / "b")

@@ -4,6 +4,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from bvx.runtime import external_data
 from bvx.runtime.errors import BundleError
 from bvx.runtime.external_data import _FIELDS, external_locations
 
@@ -177,6 +178,16 @@ def field(number, content):
     while left >= 0x80:
         length, left = length + bytes([left & 0x7F | 0x80]), left >> 7
     return bytes([number << 3 | 2]) + length + bytes([left]) + content
+
+
+def test_a_file_of_more_fields_than_any_model_has_is_not_walked_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(external_data, "_MOST_FIELDS", 1000)
+    many = helper.make_graph([in_constant("x")] * 100, "g", [], [])
+    with pytest.raises(BundleError, match="more than 1,000 fields"):
+        external_locations(save(tmp_path / "m.onnx", helper.make_model(many)))
+    with pytest.raises(BundleError, match="more than 1,000 fields"):
+        external_locations(save(tmp_path / "m.onnx", b"\x08\x00" * 1001))
+    assert external_locations(save(tmp_path / "m.onnx", b"\x08\x00" * 1000)) == ()
 
 
 def test_a_location_that_is_no_text_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+import bvx.runtime.loading
 from bvx.runtime.errors import BundleError, EngineMismatch, ParityFailed, PlanError
 from bvx.runtime.loading import load
 from bvx.runtime.machine import allowed_cores
@@ -20,10 +21,20 @@ def test_threads_are_what_the_container_may_use_unless_said(make_bundle):
         assert model.engine.threads == 3 and len(model("cat")) == 3
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True, 1025, 10**9])
 def test_a_number_of_threads_that_cannot_be_is_refused(make_bundle, threads):
     with pytest.raises(PlanError, match="threads is"):
         load(make_bundle().path, threads=threads)
+
+
+def test_threads_reach_the_tokenizer(make_bundle, monkeypatch):
+    seen = []
+    real = bvx.runtime.loading.Tokenizer
+    monkeypatch.setattr(bvx.runtime.loading, "Tokenizer", lambda *given: seen.append(given[2]) or real(*given))
+    path = make_bundle().path
+    for threads in (1, 3, None):
+        load(path, threads=threads).close()
+    assert seen == [1, 3, allowed_cores()]
 
 
 @pytest.mark.parametrize("engine", ["auto", "onnxruntime", "ort"])

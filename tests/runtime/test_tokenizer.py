@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from bvx.runtime.errors import BundleError
+import bvx.runtime.tokenizer
+from bvx.runtime.errors import BundleError, InputError
 from bvx.runtime.tokenizer import Tokenizer
 
 
@@ -40,7 +41,7 @@ def write(folder, content):
     ids=lambda content: content[:30].decode("latin-1"),
 )
 def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
-    with pytest.raises(BundleError, match=r"tokenizer\.json is not a tokenizer\.json"):
+    with pytest.raises(BundleError, match=r"tokenizer\.json is not a tokenizer\.json that (bvx|tokenizers \S+) can"):
         Tokenizer(write(tmp_path, content), 24)
 
 
@@ -63,8 +64,8 @@ def test_a_part_of_the_wrong_kind_is_refused(tmp_path, good, part, value):
 def test_a_file_too_large_for_any_vocabulary_is_refused_unread(tmp_path):
     path = tmp_path / "tokenizer.json"
     with path.open("wb") as file:
-        file.truncate(64 * 2**20 + 1)
-    with pytest.raises(BundleError, match="67,108,865 bytes; no vocabulary needs more than 67,108,864"):
+        file.truncate(32 * 2**20 + 1)
+    with pytest.raises(BundleError, match="33,554,433 bytes; no vocabulary needs more than 33,554,432"):
         Tokenizer(path, 24)
 
 
@@ -93,6 +94,72 @@ def test_many_texts_are_tokenised_in_chunks_in_their_order(tmp_path, good):
     assert [len(tokens) for tokens in tokenizer.encode(texts)] == [2 + i % 20 for i in range(2500)]
     pairs = ["dog"] * 2500
     assert [len(tokens) for tokens in tokenizer.encode(texts, pairs)] == [4 + i % 20 for i in range(2500)]
+
+
+class Recording:
+    """Stands for the tokenizers library, and keeps what it was asked for at once."""
+
+    def __init__(self, library):
+        self.library = library
+        self.batches = []
+
+    def encode_batch_fast(self, texts):
+        self.batches.append(list(texts))
+        return self.library.encode_batch_fast(texts)
+
+
+def record(tokenizer, monkeypatch):
+    recording = Recording(tokenizer._whole)
+    monkeypatch.setattr(tokenizer, "_whole", recording)
+    return recording.batches
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_text_too_long_to_be_meant_is_refused_untokenised(tmp_path, good, monkeypatch, truncate):
+    tokenizer = Tokenizer(write(tmp_path, good), 24)
+    batches = record(tokenizer, monkeypatch)
+    monkeypatch.setattr(tokenizer, "_truncating", lambda: tokenizer._whole)
+    with pytest.raises(InputError, match=r"texts\[1\] has 1,000,001 characters; bvx reads at most 1,000,000"):
+        tokenizer.encode(["cat", "a" * 1_000_001], truncate=truncate)
+    with pytest.raises(InputError, match="The pair has 1,000,001 characters"):
+        tokenizer.encode(["cat"], ["a" * 1_000_001], truncate=truncate)
+    assert not batches
+    with pytest.raises(InputError, match="The token has 1,000,001 characters"):
+        tokenizer.find("a" * 1_000_001)
+    with pytest.raises(InputError, match="The text has 1,000,001 characters"):
+        tokenizer.split("a" * 1_000_001)
+    assert len(tokenizer.encode(["a" * 1_000_000])[0]) == 3
+
+
+def test_long_texts_are_tokenised_a_few_at_once(tmp_path, good, monkeypatch):
+    monkeypatch.setattr(bvx.runtime.tokenizer, "_CHUNK_CHARACTERS", 100)
+    tokenizer = Tokenizer(write(tmp_path, good), 24)
+    batches = record(tokenizer, monkeypatch)
+    texts = ["a" * 60, "a" * 40, "a", "a" * 150, "", "a" * 99]
+    assert len(tokenizer.encode(texts)) == 6
+    assert batches == [texts[:2], texts[2:3], texts[3:4], texts[4:]]
+    batches.clear()
+    tokenizer.encode(texts[:2], ["b" * 30, "b" * 30])
+    assert [len(batch) for batch in batches] == [1, 1], "pairs count as well"
+
+
+def test_a_text_that_is_too_long_is_refused_before_the_texts_after_it_are_read(tmp_path, good, monkeypatch):
+    monkeypatch.setattr(bvx.runtime.tokenizer, "_CHUNK_TEXTS", 2)
+    tokenizer = Tokenizer(write(tmp_path, good), 24)
+    batches = record(tokenizer, monkeypatch)
+    with pytest.raises(InputError, match=r"texts\[3\] is 32 tokens long"):
+        tokenizer.encode(["cat", "cat", "cat", "cat " * 30, "cat", "cat"])
+    assert len(batches) == 2
+
+
+def test_tokenising_takes_no_more_cores_than_asked_for(tmp_path, good, monkeypatch):
+    monkeypatch.setattr(bvx.runtime.tokenizer, "allowed_cores", lambda: 8)
+    texts = ["cat " * (i % 5) for i in range(10)]
+    for threads, sizes in ((1, [1] * 10), (4, [4, 4, 2]), (8, [10]), (9, [10]), (None, [10])):
+        tokenizer = Tokenizer(write(tmp_path, good), 24, threads)
+        batches = record(tokenizer, monkeypatch)
+        assert [len(tokens) for tokens in tokenizer.encode(texts)] == [2 + i % 5 for i in range(10)]
+        assert [len(batch) for batch in batches] == sizes
 
 
 def test_a_panic_inside_the_tokenizers_library_is_a_bundle_error(tmp_path, good, monkeypatch):

@@ -224,6 +224,15 @@ def test_special_tokens_side_and_length_are_recorded(tmp_path: Path):
     assert json.loads(frozen.files["special_tokens_map.json"])["cls_token"] == "[CLS]"
 
 
+def test_merges_are_never_left_out_at_random(tmp_path: Path):
+    vocabulary = {"<pad>": 0, "a": 1, "b": 2, "ab": 3}
+    model = tokenizers.models.BPE(vocab=vocabulary, merges=[("a", "b")], dropout=0.5)
+    tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<pad>"}')
+    frozen = freeze(tmp_path, "roberta", 9)
+    assert json.loads(frozen.files["tokenizer.json"])["model"]["dropout"] is None
+
+
 def test_lowercasing_before_the_tokenizer_is_part_of_the_frozen_one(tmp_path: Path):
     folder = wordpiece(tmp_path, "a", do_lower_case=False)
     config = {"vocab_size": 9}

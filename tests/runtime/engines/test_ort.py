@@ -1,8 +1,11 @@
 """ONNX Runtime: its options, its memory, and its failures in a sentence."""
 
+import gc
 import os
+import signal
 import sys
 import types
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,9 @@ import onnxruntime
 import pytest
 
 from bvx.runtime.engines import ENGINES, find_engine, open_engine
+from bvx.runtime.engines.ort import OrtEngine
 from bvx.runtime.errors import BundleError, EngineMismatch
-from bvx.runtime.manifest import Variant
+from bvx.runtime.manifest import TensorSpec, Variant
 
 STATM = Path("/proc/self/statm")
 IDS = np.array([[2, 6, 3]])
@@ -54,7 +58,13 @@ def test_the_session_is_made_for_a_service(path, asked):
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert not options.enable_cpu_mem_arena and not options.enable_mem_pattern
     assert asked["providers"] == ["CPUExecutionProvider"]
-    assert engine.inputs == tuple(FEEDS) and engine.outputs == ("last_hidden_state",)
+
+
+def test_a_graph_says_what_it_takes_and_gives(path):
+    engine = open_ort(path)
+    assert engine.inputs == tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in FEEDS)
+    assert engine.outputs == (TensorSpec("last_hidden_state", "float32", ("batch", "sequence", 8)),)
+    assert list(engine.run(FEEDS)) == ["last_hidden_state"]
 
 
 def test_threads_spin_only_when_asked(path, asked):
@@ -144,6 +154,96 @@ def test_a_forked_child_is_told_instead_of_waiting_for_ever(path):
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert engine.run(FEEDS)
+
+
+def end_by_exit_code(work):
+    """The exit code of a forked child that does `work`; a child that hangs is killed after a minute."""
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_may_close_the_model_of_its_parent(path):
+    engine = open_ort(path, threads=2)
+    assert end_by_exit_code(lambda: (engine.close(), gc.collect())) == 0
+    assert engine.run(FEEDS)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_may_drop_the_model_of_its_parent(path):
+    models = [open_ort(path, threads=2)]
+    assert end_by_exit_code(lambda: (models.clear(), gc.collect())) == 0
+    assert models[0].run(FEEDS)
+
+
+class Session:
+    """Stands for onnxruntime's: whether it is released can be seen, and releasing it never hangs."""
+
+    def get_inputs(self):
+        return []
+
+    get_outputs = get_inputs
+
+
+def held(threads):
+    """An engine, and a function that says whether its session is still there."""
+    session = Session()
+    return OrtEngine(session, "1.32.0", threads), weakref.ref(session)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_never_releases_a_session_with_threads():
+    engines, is_there = zip(*[held(1), held(2)], strict=True)
+    engines = list(engines)
+
+    def drop():
+        engines.clear()
+        gc.collect()
+        os._exit(7 if [there() is not None for there in is_there] == [False, True] else 1)
+
+    assert end_by_exit_code(drop) == 7
+    engines.clear()
+    assert [there() for there in is_there] == [None, None], "the parent does"
+
+
+@pytest.mark.parametrize(("threads", "stays"), [(1, False), (2, True)])
+def test_closing_after_a_fork_that_python_did_not_see_releases_no_threads(monkeypatch, threads, stays):
+    engine, is_there = held(threads)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    engine.close()
+    assert (is_there() is not None) is stays
+
+
+@pytest.mark.parametrize(
+    ("said", "step"),
+    [
+        ("std::bad_alloc", "smaller batches"),
+        ("Failed to allocate memory for requested buffer of size 17179869184", "smaller batches"),
+        ("Non-zero status code returned while running Add node", "`bvx verify`"),
+    ],
+)
+def test_smaller_batches_are_advised_only_where_memory_is_short(path, said, step):
+    engine = open_ort(path)
+
+    class Failing:
+        def run(self, names, feeds):
+            raise RuntimeError(said)
+
+    engine._session = Failing()
+    with pytest.raises(EngineMismatch) as caught:
+        engine.run(FEEDS)
+    assert step in caught.value.next_step and ("batches" in step) == ("batches" in caught.value.next_step)
 
 
 def test_auto_takes_what_serves_the_bundle():

@@ -62,6 +62,19 @@ def test_similarity_is_the_cosine_of_every_text_with_every_other(make_bundle):
     assert model.similarity(a[0], b).shape == (1, 2)
 
 
+def test_similarity_takes_the_answers_of_a_call(make_bundle):
+    model = open_model(make_bundle, "mean")
+    a, b = model(TEXTS), model(TEXTS[:2])
+    expected = model.similarity(TEXTS, TEXTS[:2])
+    np.testing.assert_allclose(model.similarity(a, b), expected, atol=1e-5)
+    np.testing.assert_allclose(model.similarity(tuple(a), iter(b)), expected, atol=1e-5)
+    np.testing.assert_allclose(model.similarity(iter(TEXTS), b), expected, atol=1e-5)
+    with pytest.raises(InputError, match="embeddings differ"):
+        model.similarity([a[0], a[1][:4]], b)
+    with pytest.raises(InputError, match=r"have 4 and 8 values.*one model"):
+        model.similarity(np.ones((2, 4)), b)
+
+
 def test_similarity_says_what_it_cannot_compare(make_bundle):
     model = open_model(make_bundle, "mean")
     with pytest.raises(InputError, match="no texts"):
