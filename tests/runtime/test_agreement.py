@@ -128,7 +128,7 @@ def test_inputs_of_other_numbers_than_ids_are_refused_where_both_say_so(make_bun
 
     change_graph(bundle, narrow)
     bundle.change(files=bundle_files(bundle), inputs=(IDS, replace(MASK, dtype="float32"), TYPES))
-    with pytest.raises(BundleError, match="input attention_mask, float32 of .*; wanted int64 or int32"):
+    with pytest.raises(BundleError, match=r"input attention_mask, float32 of .*; wanted int64 or int32"):
         load(bundle.path, threads=1)
 
 
