@@ -195,7 +195,7 @@ def _name_tokenizer(tokenizer: Mapping[str, Any] | None) -> str:
     if tokenizer is None:
         return "none: feed token ids"
     made = ", a stand-in vocabulary, made because the weights are random" if tokenizer["standin"] else ""
-    return f"tokenizer.json, padding with {tokenizer['pad_token']} on the {tokenizer['padding_side']}{made}"
+    return f"tokenizer.json, padding with {tokenizer['pad_token']}{made}"
 
 
 def _name_tools(tools: Mapping[str, str]) -> str:
