@@ -1,6 +1,6 @@
 """Measure the forms that a graph can take on ONNX Runtime's CPU engine, as the table in docs/cpu.md.
 
-    python benchmarks/forms.py [--rounds 15] [--threads 1] [--models all-MiniLM-L6-v2 roberta-base albert-base-v2]
+    python benchmarks/forms.py [--rounds 15] [--threads 1] [--models all-MiniLM-L6-v2 roberta-base] [--shapes 1x128]
 
 Weights are random: speed does not depend on them.
 """
@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 from onnx_ir.passes import common
-from turns import OrtWorker, machine, measure, table
+from turns import SHAPES, OrtWorker, machine, measure, read_shape, table
 
 from bvx.exporter.capture import capture
 from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
@@ -26,7 +26,6 @@ from bvx.exporter.passes import CANONICAL, run_passes
 from bvx.exporter.passes.heads import split_heads_inside
 from bvx.exporter.plan import ExportPlan
 
-SHAPES = ((1, 16), (1, 128), (8, 128), (1, 384))
 NO_SKIP = ("SkipLayerNormFusion",)
 
 
@@ -160,6 +159,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=["all-MiniLM-L6-v2", "roberta-base", "albert-base-v2"])
+    parser.add_argument("--shapes", nargs="+", type=read_shape, default=SHAPES)
     asked = parser.parse_args()
     print(machine(asked.threads, asked.rounds), f"onnxruntime {onnxruntime.__version__}.")
     for name in asked.models:
@@ -171,7 +171,7 @@ def main() -> None:
                 path = Path(folder) / f"{index}.onnx"
                 ir.save(form.build(checkpoint), path)
                 workers[form.name] = OrtWorker(path, form.disabled, asked.threads)
-            print(table(name, SHAPES, measure(workers, SHAPES, asked.rounds)), flush=True)
+            print(table(name, asked.shapes, measure(workers, asked.shapes, asked.rounds)), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,14 +25,13 @@ import numpy as np
 import onnxruntime
 import torch
 import transformers
-from turns import OrtWorker, Worker, answer, feeds, machine, measure, table
+from turns import SHAPES, OrtWorker, Worker, answer, feeds, machine, measure, read_shape, table
 
 import bvx
 from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan
 
-SHAPES = ("1x16", "1x128", "8x128", "1x384")
 TASK = "feature-extraction"
 OUTPUT = "last_hidden_state"
 _ASK_VERSIONS = (
@@ -48,9 +47,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="*", default=["roberta-base", "albert-base-v2"])
-    parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="BATCHxLENGTH")
+    parser.add_argument("--shapes", nargs="+", type=read_shape, default=SHAPES, metavar="BATCHxLENGTH")
     asked = parser.parse_args()
-    shapes = [(int(batch), int(length)) for batch, length in (shape.split("x") for shape in asked.shapes)]
     # The exporter warns of what is not installed, and transformers shows progress for what takes no time.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -68,7 +66,7 @@ def main() -> None:
             if theirs[0] != onnxruntime.__version__:
                 own = OrtWorker(files["Optimum O2"], (), asked.threads, asked.peers)
                 workers[f"Optimum O2, onnxruntime {theirs[0]}"] = own
-            print(table(name, shapes, measure(workers, shapes, asked.rounds)), flush=True)
+            print(table(name, asked.shapes, measure(workers, asked.shapes, asked.rounds)), flush=True)
 
 
 def _versions(theirs: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OrtWorker", "Worker", "answer", "feeds", "machine", "measure", "table"]
+__all__ = ["SHAPES", "OrtWorker", "Worker", "answer", "feeds", "machine", "measure", "read_shape", "table"]
 
+SHAPES = ((1, 16), (1, 128), (8, 128), (1, 384))
 WARM_UP = 3
 
 
@@ -74,6 +75,12 @@ def feeds(names: Sequence[str], batch: int, length: int) -> dict[str, NDArray[np
     ids = np.random.default_rng(0).integers(5, 1000, (batch, length), dtype=np.int64)
     values = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     return {name: values[name] for name in names}
+
+
+def read_shape(text: str) -> tuple[int, int]:
+    """Batch 1, length 128 is written 1x128."""
+    batch, length = map(int, text.split("x"))
+    return batch, length
 
 
 def measure(workers: Mapping[str, Worker], shapes: Sequence[tuple[int, int]], rounds: int) -> dict[str, list[float]]:
