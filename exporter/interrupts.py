@@ -16,9 +16,10 @@ _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 class Interrupts:
     """While open, SIGINT and SIGTERM raise KeyboardInterrupt or SystemExit (128 + 15) between `allow` and `refuse`.
 
-    SIGTERM would otherwise end the program on the spot. Only the first signal raises: one that arrives before, after
-    or during the cleaning up that the first has started waits until this closes. Outside the main thread, and where
-    the program handles a signal itself, nothing changes.
+    SIGTERM would otherwise end the program on the spot. A signal that arrives before `allow`, or after `refuse`, during
+    the cleaning up that another has started, waits until this closes. Until `refuse` every signal raises: the first
+    may have been swallowed, in a weak reference's callback say, where Python ignores what is raised. Outside the main
+    thread, and where the program handles a signal itself, nothing changes.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,6 @@ class Interrupts:
         if not self._allowed:
             self._waiting = number
             return
-        self._allowed = False
         self._waiting = None
         _stop(number)
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from .. import __version__
 from ..runtime.bundle import Bundle
-from ..runtime.errors import ParityFailed
+from ..runtime.errors import ParityFailed, PlanError
 from ..runtime.golden import write_golden
 from ..runtime.loading import load
 from ..runtime.manifest import FORMAT, Manifest, PassLog, TensorSpec, Variant
@@ -53,12 +53,13 @@ def export(plan: ExportPlan, progress: Progress | None = None) -> ExportResult:
     plan.check()
     check_target(plan.out, plan.overwrite)
     checkpoint = load_checkpoint(plan, progress)
+    _check_profiles(plan, checkpoint.max_length)
     canonical, logs = make_canonical(checkpoint, plan.hidden_states, progress)
     with staging(plan.out, plan.overwrite) as stage:
         _write_files(stage.folder, checkpoint)
         lowerings = _lowerings(plan)
         passes = {"canonical": tuple(logs), **_write_graphs(stage.folder, canonical, lowerings)}
-        manifest = _describe(checkpoint, canonical, lowerings, passes)
+        manifest = replace(_describe(checkpoint, canonical, lowerings, passes), profiles=plan.profiles)
         del canonical  # the weights are on disk now, and the proof needs the memory
         seal(stage.folder, manifest)
         manifest, reports = _prove(stage.folder, manifest, checkpoint, progress)
@@ -83,6 +84,15 @@ def make_canonical(
     weights = 4 * checkpoint.model_info.parameters
     check_canonical(model, checkpoint.family, checkpoint.config, checkpoint.task.name, weights)
     return model, logs
+
+
+def _check_profiles(plan: ExportPlan, max_length: int) -> None:
+    for profile in plan.profiles:
+        if profile.max[1] > max_length:
+            raise PlanError(
+                f"A profile reaches to {profile.max[1]} tokens; this model takes at most {max_length}.",
+                f"End --profile at a length of {max_length} or less.",
+            )
 
 
 def _lowerings(plan: ExportPlan) -> list[Lowering]:

@@ -74,7 +74,13 @@ def view_verification(document: Mapping[str, Any]) -> Iterator[Block]:
             yield f"The first layer that differs is {report['diverged_at']}."
     for divergence in document["divergences"]:
         yield Table("First operator that diverges", (), tuple((k, _spell(v)) for k, v in divergence.items()))
-    yield "Parity holds." if document["passed"] else "Parity FAILED."
+    yield "Parity holds." if document["passed"] else _FAILED
+
+
+_FAILED = (
+    "Parity FAILED: do not serve this bundle. `bvx verify BUNDLE --against MODEL --bisect` names the first operator "
+    "that differs from the checkpoint; `bvx export` makes the bundle anew."
+)
 
 
 def view_doctor(document: Mapping[str, Any]) -> Iterator[Block]:

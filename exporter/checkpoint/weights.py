@@ -62,8 +62,19 @@ def load_weights(folder: Path, config: transformers.PretrainedConfig, family: Fa
 
 
 def settle(model: torch.nn.Module) -> torch.nn.Module:
-    """The same model, ready to be exported: float32, eval mode, no gradients."""
-    return model.float().eval().requires_grad_(False)
+    """The same model, ready to be exported: float32, eval mode, no gradients.
+
+    Raises CheckpointError for weights that are not finite, naming all of them: whatever such a model says is no answer,
+    and a graph that says the same is no proof.
+    """
+    model.float().eval().requires_grad_(False)
+    broken = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
+    if broken:
+        raise CheckpointError(
+            f"These weights hold NaN or infinity ({len(broken)}): {', '.join(broken)}.",
+            "Save the checkpoint again from a training step before it diverged, or in float32 if it was halved.",
+        )
+    return model
 
 
 def drops_pooler(family: Family, task: Task) -> bool:

@@ -29,7 +29,7 @@ from bvx.exporter.storage import save_graph
 from bvx.runtime.bundle import Bundle
 from bvx.runtime.errors import BundleError, BvxError, ParityFailed, PlanError
 from bvx.runtime.external_data import external_locations
-from bvx.runtime.manifest import PassLog
+from bvx.runtime.manifest import PassLog, Profile
 
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
 
@@ -323,3 +323,14 @@ def test_a_full_size_albert_stays_as_small_as_its_weights(tmp_path: Path) -> Non
     assert (result.path / "onnx" / "model.onnx").stat().st_size <= 1.03 * weights
     assert result.manifest.model.random and result.manifest.model.seed == 0
     json.loads((result.path / "config.json").read_text())
+
+
+def test_profiles_are_kept_and_may_not_reach_beyond_the_model(checkpoint: Path, tmp_path: Path) -> None:
+    longest = load_checkpoint(ExportPlan(model=str(checkpoint), out=tmp_path / "x")).max_length
+    fitting = Profile((1, 2), (2, 8), (4, longest))
+    result = export(ExportPlan(model=str(checkpoint), out=tmp_path / "fits", profiles=(fitting,)))
+    assert Bundle.open(result.path).manifest.profiles == (fitting,)
+    beyond = Profile((1, 2), (2, 8), (4, longest + 1))
+    with pytest.raises(PlanError, match=f"reaches to {longest + 1} tokens; this model takes at most {longest}"):
+        export(ExportPlan(model=str(checkpoint), out=tmp_path / "beyond", profiles=(beyond,)))
+    assert not (tmp_path / "beyond").exists()

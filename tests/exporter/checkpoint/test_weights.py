@@ -303,3 +303,17 @@ def shard(folder: Path) -> list[str]:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
     (folder / "model.safetensors").unlink()
     return names
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_all_at_once(value: float, tiny_checkpoint: Make, tmp_path: Path):
+    folder = tiny_checkpoint("electra", "feature-extraction", tmp_path)
+    weights = weights_of(folder)
+    names = ("embeddings.LayerNorm.bias", "encoder.layer.0.output.dense.weight")
+    for full in [key for key in weights if key.endswith(names)]:
+        weights[full].view(-1)[0] = value
+    rewrite(folder, weights)
+    with pytest.raises(CheckpointError) as refused:
+        load(folder)
+    assert all(name in refused.value.cause for name in names)
+    assert "(2)" in refused.value.cause
