@@ -25,6 +25,7 @@ from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.passes import CANONICAL, run_passes
 from bvx.exporter.passes.heads import split_heads_inside
 from bvx.exporter.plan import ExportPlan
+from bvx.exporter.targets import cpu
 
 NO_SKIP = ("SkipLayerNormFusion",)
 
@@ -83,8 +84,8 @@ FORMS = (
     Form("4-D Attention, ONNX Runtime's defaults", disabled=(), heads_outside=True),
     Form("4-D Attention", heads_outside=True),
     Form("3-D Attention, ONNX Runtime's defaults", disabled=()),
-    Form("3-D Attention (what bvx writes)"),
-    Form("3-D Attention, Gelu without BiasGelu", disabled=(*NO_SKIP, "BiasGeluFusion")),
+    Form("3-D Attention"),
+    Form("3-D Attention, Gelu without BiasGelu (bvx)", disabled=tuple(cpu.ENGINE_OPTIONS["disabled_optimizers"])),
     Form("QKV in one GEMM, 3-D Attention", merge_projections),
     Form("MultiHeadAttention, key padding mask", multi_head),
     Form("QKV in one GEMM, MultiHeadAttention", multi_head_merged),

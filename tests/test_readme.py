@@ -80,3 +80,9 @@ def test_every_relative_link_leads_to_a_file(document, root) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", text):
         if "://" not in target:
             assert ((root / document).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_figure_is_still_to_be_filled_in(document, root) -> None:
+    lines = (root / document).read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if re.fullmatch(r"[A-Z]+", line)]

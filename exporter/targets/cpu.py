@@ -9,5 +9,5 @@ from __future__ import annotations
 
 __all__ = ["ENGINE_OPTIONS"]
 
-ENGINE_OPTIONS = {"disabled_optimizers": ["SkipLayerNormFusion"]}
-"""ONNX Runtime fuses Add and LayerNormalization into one operator whose CPU kernel is slower than the two."""
+ENGINE_OPTIONS = {"disabled_optimizers": ["SkipLayerNormFusion", "BiasGeluFusion"]}
+"""ONNX Runtime fuses Add with LayerNormalization, and Add with Gelu, into operators whose CPU kernels are slower."""
