@@ -24,6 +24,17 @@ if TYPE_CHECKING:
         UnknownFamily,
         UnsupportedModel,
     )
+    from .runtime.heads.classification import TextClassifier
+    from .runtime.heads.features import FeatureExtractor
+    from .runtime.heads.fill_mask import MaskFiller
+    from .runtime.heads.multiple_choice import MultipleChoice
+    from .runtime.heads.pretraining import PretrainingModel
+    from .runtime.heads.question_answering import QuestionAnswerer
+    from .runtime.heads.ranking import Reranker
+    from .runtime.heads.replaced_tokens import ReplacedTokenDetector
+    from .runtime.heads.sentence_pairs import SentencePairClassifier
+    from .runtime.heads.similarity import SentenceEmbedder
+    from .runtime.heads.token_classification import TokenClassifier
     from .runtime.loading import load
 
 __version__ = "0.1.0"
@@ -36,9 +47,20 @@ __all__ = [
     "Encoder",
     "EngineBuildError",
     "EngineMismatch",
+    "FeatureExtractor",
     "InputError",
+    "MaskFiller",
+    "MultipleChoice",
     "ParityFailed",
     "PlanError",
+    "PretrainingModel",
+    "QuestionAnswerer",
+    "ReplacedTokenDetector",
+    "Reranker",
+    "SentenceEmbedder",
+    "SentencePairClassifier",
+    "TextClassifier",
+    "TokenClassifier",
     "UnknownFamily",
     "UnsupportedModel",
     "__version__",

@@ -23,11 +23,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Named(torch.nn.Module):
-    """A transformers encoder with a fixed signature: input tensors in, the chosen outputs out, in order.
-
-    The two-dimensional mask becomes `[batch, 1, length, length]` here, in four nodes, and not in transformers'
-    mask preamble, which leaves some thirty. transformers takes a mask of four dimensions as it is.
-    """
+    """A transformers encoder with a fixed signature: input tensors in, the chosen outputs out, in order."""
 
     def __init__(self, model: torch.nn.Module, outputs: Sequence[str]) -> None:
         super().__init__()
@@ -39,17 +35,26 @@ class Named(torch.nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, ...]:
         """int64 [batch, length] each -> one tensor per name in `outputs`."""
-        batch, length = input_ids.shape
-        mask = attention_mask.bool().unsqueeze(1).unsqueeze(1).expand(batch, 1, length, length)
         optional = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         found = self.model(
             input_ids=input_ids,
-            attention_mask=mask,
+            attention_mask=attention_mask,
             output_hidden_states=self.hidden_states,
             return_dict=True,
             **optional,
         )
         return tuple(_pick(found, name) for name in self.outputs)
+
+
+def _expand_mask(module: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+    """The mask [batch, length] of the base model becomes bool [batch, 1, length, length], in four nodes.
+
+    transformers takes a mask of four dimensions as it is; its own preamble leaves some thirty nodes.
+    """
+    mask = named["attention_mask"]
+    batch, length = mask.shape
+    expanded = mask.bool().unsqueeze(1).unsqueeze(1).expand(batch, 1, length, length)
+    return inputs, {**named, "attention_mask": expanded}
 
 
 def _pick(found: Any, name: str) -> torch.Tensor:
@@ -73,6 +78,8 @@ def capture(model: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str
     # Two rows of three tokens: a dimension of 1 would be specialised to 1.
     example = {name: torch.ones(2, 3, dtype=torch.int64) for name in inputs}
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    base = cast(torch.nn.Module, getattr(model, "base_model", model))
+    hook = base.register_forward_pre_hook(_expand_mask, with_kwargs=True)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -91,6 +98,8 @@ def capture(model: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str
             f"PyTorch could not trace {type(model).__name__}: {_root_cause(error)}",
             "Check that this checkpoint runs in transformers with attn_implementation='sdpa'.",
         ) from error
+    finally:
+        hook.remove()
     assert program is not None
     captured = program.model
     captured.graph.name = type(model).__name__

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..runtime.errors import BvxError, PlanError
+from ..runtime.errors import BundleError, BvxError, CheckpointError, PlanError
 from ..runtime.manifest import Profile
 from ..runtime.tasks import find_task
 from .families import find_architecture, find_family
+from .supported import PRECISIONS, TARGETS
 
-__all__ = ["PRECISIONS", "TARGETS", "ExportPlan"]
-
-TARGETS: dict[str, tuple[str, ...]] = {"cpu": ("fp32",)}
-"""The precisions that each target's lowering supports."""
-
-PRECISIONS: tuple[str, ...] = ("fp32",)
+__all__ = ["ExportPlan"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,8 @@ class ExportPlan:
 
     `model` is a hub id, a local folder, or with `random_weights` the name of a known architecture. `task` and
     `family` are None when they are to be recognised from the checkpoint. `hidden_states` asks for every layer's
-    hidden states as extra outputs. `out` is the bundle's folder.
+    hidden states as extra outputs. `allow_new_head` draws the weights of a head that the checkpoint
+    does not have, with `seed`. `out` is the bundle's folder.
     """
 
     model: str
@@ -38,17 +35,24 @@ class ExportPlan:
     profiles: tuple[Profile, ...] = field(default=())
     hidden_states: bool = False
     random_weights: bool = False
+    allow_new_head: bool = False
     seed: int = 0
     overwrite: bool = False
 
     def check(self) -> None:
-        """Raises one PlanError with every fault of the plan that can be seen without opening the checkpoint."""
+        """Raises one error with every fault of the plan that can be seen without opening the checkpoint.
+
+        A PlanError where the words themselves are at fault, whatever lies on the disk; else what a single fault with
+        what they name is: CheckpointError for the model, BundleError for `out`.
+        """
         faults = [*self._model_faults(), *self._form_faults(), *self._profile_faults(), *self._out_faults()]
+        if not faults:
+            return
+        at_fault = next((fault for fault in faults if isinstance(fault, PlanError)), faults[0])
         if len(faults) == 1:
-            raise PlanError(faults[0].cause, faults[0].next_step)
-        if faults:
-            causes = " ".join(f"({number}) {fault}" for number, fault in enumerate(faults, 1))
-            raise PlanError(f"The export cannot start, for {len(faults)} reasons: {causes}")
+            raise at_fault
+        causes = " ".join(f"({number}) {fault}" for number, fault in enumerate(faults, 1))
+        raise type(at_fault)(f"The export cannot start, for {len(faults)} reasons: {causes}")
 
     def _model_faults(self) -> Iterator[BvxError]:
         if not self.model.strip():
@@ -57,7 +61,17 @@ class ExportPlan:
             )
             return
         folder = Path(self.model).expanduser()
-        if self.random_weights and not (folder / "config.json").is_file():
+        if folder.exists() and not folder.is_dir():
+            yield CheckpointError(
+                f"{self.model} is a file; a checkpoint is a folder with config.json and weights.",
+                f"Pass the folder: {folder.parent}",
+            )
+        elif _looks_like_path(self.model) and not folder.exists():
+            yield CheckpointError(
+                f"There is no folder {self.model}, and it cannot be a hub id (those look like owner/name).",
+                f"Check the path; the current folder is {Path.cwd()}.",
+            )
+        elif self.random_weights and not (folder / "config.json").is_file():
             yield from _fault_of(find_architecture, self.model)
         if self.revision is not None and (self.random_weights or folder.is_dir()):
             what = "random weights have" if self.random_weights else "a local folder has"
@@ -100,22 +114,35 @@ class ExportPlan:
                 )
 
     def _out_faults(self) -> Iterator[BvxError]:
-        out, model = self.out.absolute(), Path(self.model).expanduser()
+        out, model = self.out.expanduser().absolute(), Path(self.model).expanduser()
+        another = "Choose another folder with --out."
         parent = next((folder for folder in out.parents if folder.exists()), out.parent)
         if not parent.is_dir():
-            yield PlanError(f"{self.out} cannot be made: {parent} is a file.", "Choose another folder with --out.")
+            yield BundleError(f"{self.out} cannot be made: {parent} is a file.", another)
         elif out.is_dir() and model.is_dir() and out.resolve() == model.resolve():
-            yield PlanError(f"{self.out} is the checkpoint's own folder.", "Choose another folder with --out.")
+            yield BundleError(f"{self.out} is the checkpoint's own folder.", another)
         elif out.exists() and not out.is_dir():
-            yield PlanError(f"{self.out} is a file; a bundle is a folder.", "Choose another folder with --out.")
-        elif out.exists() and any(out.iterdir()) and not self.overwrite:
-            yield PlanError(f"{self.out} exists already.", "Pass --overwrite to replace it, or choose another --out.")
+            yield BundleError(f"{self.out} is a file; a bundle is a folder.", another)
+        elif out.exists() and any(out.iterdir()):
+            if not (out / MANIFEST).is_file():
+                yield BundleError(
+                    f"{self.out} is there already and is no bundle (it has no {MANIFEST}).",
+                    f"{another} bvx deletes nothing that it did not write, --overwrite or not.",
+                )
+            elif not self.overwrite:
+                yield BundleError(
+                    f"There is a bundle in {self.out} already.",
+                    "Pass --overwrite to replace it, or choose another folder with --out.",
+                )
 
 
-def _fault_of(find: object, name: str) -> Iterator[BvxError]:
-    """The error that looking `name` up raises, if it does."""
-    assert callable(find)
+def _looks_like_path(model: str) -> bool:
+    return model.startswith((".", "/", "~")) or model.endswith("/") or model.count("/") > 1 or "\\" in model
+
+
+def _fault_of(find: Callable[[str], object], name: str) -> Iterator[PlanError]:
+    """What is wrong with a typed `name` that `find` does not know."""
     try:
         find(name)
     except BvxError as error:
-        yield error
+        yield PlanError(error.cause, error.next_step)

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
         UnknownFamily,
         UnsupportedModel,
     )
+    from .heads.classification import TextClassifier
+    from .heads.features import FeatureExtractor
+    from .heads.fill_mask import MaskFiller
+    from .heads.multiple_choice import MultipleChoice
+    from .heads.pretraining import PretrainingModel
+    from .heads.question_answering import QuestionAnswerer
+    from .heads.ranking import Reranker
+    from .heads.replaced_tokens import ReplacedTokenDetector
+    from .heads.sentence_pairs import SentencePairClassifier
+    from .heads.similarity import SentenceEmbedder
+    from .heads.token_classification import TokenClassifier
     from .loading import load
     from .manifest import Manifest
     from .parity import ParityReport
@@ -35,17 +46,44 @@ __all__ = [
     "Encoder",
     "EngineBuildError",
     "EngineMismatch",
+    "FeatureExtractor",
     "InputError",
     "Manifest",
+    "MaskFiller",
+    "MultipleChoice",
     "ParityFailed",
     "ParityReport",
     "PlanError",
+    "PretrainingModel",
+    "QuestionAnswerer",
+    "ReplacedTokenDetector",
+    "Reranker",
+    "SentenceEmbedder",
+    "SentencePairClassifier",
+    "TextClassifier",
+    "TokenClassifier",
     "UnknownFamily",
     "UnsupportedModel",
     "load",
 ]
 
-_HOMES = {"Encoder": "encoder", "Manifest": "manifest", "ParityReport": "parity", "load": "loading"}
+_HOMES = {
+    "Encoder": "encoder",
+    "FeatureExtractor": "heads.features",
+    "Manifest": "manifest",
+    "MaskFiller": "heads.fill_mask",
+    "MultipleChoice": "heads.multiple_choice",
+    "ParityReport": "parity",
+    "PretrainingModel": "heads.pretraining",
+    "QuestionAnswerer": "heads.question_answering",
+    "ReplacedTokenDetector": "heads.replaced_tokens",
+    "Reranker": "heads.ranking",
+    "SentenceEmbedder": "heads.similarity",
+    "SentencePairClassifier": "heads.sentence_pairs",
+    "TextClassifier": "heads.classification",
+    "TokenClassifier": "heads.token_classification",
+    "load": "loading",
+}
 """The module that defines each name; the errors are in errors.py."""
 
 

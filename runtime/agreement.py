@@ -58,13 +58,14 @@ def _check_head(head: Head, engine: Engine, manifest: Manifest) -> None:
     strange = [name for name in names if name not in _READ]
     if strange or "input_ids" not in names:
         _refuse(f"bvx.json: the inputs are {', '.join(names)}; a text becomes {', '.join(_READ)}")
-    outputs = [spec for spec in (*manifest.outputs, *engine.outputs) if spec.name == head.output]
-    if not outputs:
-        there = ", ".join(spec.name for spec in manifest.outputs)
-        _refuse(f"bvx.json: the task is {manifest.task}, which reads {head.output}; the graph gives {there}")
-    for spec in outputs:
-        if spec.shape:
-            head.check_output(spec)
+    for name in head.outputs:
+        outputs = [spec for spec in (*manifest.outputs, *engine.outputs) if spec.name == name]
+        if not outputs:
+            there = ", ".join(spec.name for spec in manifest.outputs)
+            _refuse(f"bvx.json: the task is {manifest.task}, which reads {name}; the graph gives {there}")
+        for spec in outputs:
+            if spec.shape:
+                head.check_output(spec)
 
 
 def _check_ids(manifest: Manifest, config: dict[str, Any]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
@@ -17,17 +17,15 @@ from .feeds import Batch, check_feeds, check_limits, pad, split
 from .heads import Head
 from .manifest import Manifest, TokenizerInfo, Variant
 from .parity import ParityReport
-from .tokenizer import Tokenizer, Tokens
+from .tokenizer import Tokenizer
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Texts", "as_list"]
 
 _BUDGET = 2**26
 """The most elements that one batch's output may have (256 MB of fp32): RoBERTa's fill-mask logits for 32 texts of 512
 tokens would be 3.3 GB."""
 
 Texts = str | Iterable[str]
-Side = Texts | NDArray[Any] | Iterable[NDArray[Any]]
-"""What is compared: texts, or their embeddings."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,8 @@ class _Reader:
 
 class Encoder:
     """A model that serves: one variant of a bundle on one engine. Made by `bvx.load`.
+
+    Each task has a class of its own, which says what it is called with and what it answers.
 
     Any number of threads may use it at once. It holds its engine's memory until `close()`, or the end of a `with`.
     """
@@ -59,42 +59,37 @@ class Encoder:
         self._engine = engine
         self._reader = _Reader(tokenizer, info, head) if tokenizer and info and head else None
 
-    def __call__(
-        self,
-        texts: Texts,
-        pairs: Texts | None = None,
-        *,
-        truncate: bool = False,
-        batch_size: int = 32,
-        **options: Any,
-    ) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """The task's answer to a text, or the list of answers to several, in their order.
 
-        `pairs` gives each text a second one. A text longer than `max_length` tokens is cut with `truncate` and refused
-        without. At most `batch_size` texts run at once. The answers, and what `options` there are, by task:
-
-        - feature-extraction: float32 array [tokens, hidden].
-        - sentence-similarity: float32 array [dim].
-        - text-classification (`top_k=1`, `function_to_apply`): {"label", "score"}; a list of them where top_k is not 1.
-        - fill-mask (`top_k=5`, `targets`): [{"score", "token", "token_str", "sequence"}, …], best first; a list of
-          such lists for a text with several masks.
-
-        Raises InputError for texts or options that cannot be used.
+        What goes in, which options there are and what comes out is said by the class of each task, which is what
+        `bvx.load` gives: `help(type(model))`. `TextClassifier.load(path)` opens a bundle of that task alone, and tells
+        a type checker so.
         """
-        reader = self._read_texts()
-        if type(batch_size) is not int or batch_size < 1:
-            raise InputError(f"batch_size is {batch_size!r}.", "Give a whole number from 1 on.")
-        if pairs is not None and not reader.head.takes_pairs:
-            raise InputError(f"{self.task} takes one text at a time, no pairs.", "Call it once for each side.")
-        wanted = reader.head.read_options(options)
-        tokens = self._encode(reader, texts, pairs, truncate)
-        reader.head.check(tokens)
-        answers: list[Any] = [None] * len(tokens)
-        for batch in split(tokens, reader.info, batch_size, self._elements_per_token(reader.head.output), _BUDGET):
-            output = self._run_batch(batch, reader.head.output)
-            for number, answer in zip(batch.numbers, reader.head.decode(output, batch, wanted), strict=True):
-                answers[number] = answer
-        return answers[0] if isinstance(texts, str) else answers
+        raise NotImplementedError(f"{type(self).__name__} belongs to no task.")
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        precision: str | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
+        spin: bool = False,
+        check_hashes: bool = True,
+    ) -> Self:
+        """`bvx.load`, for a bundle of this class's task. Raises BundleError when the bundle is of another."""
+        from .loading import load
+
+        model = load(path, precision=precision, engine=engine, threads=threads, spin=spin, check_hashes=check_hashes)
+        if isinstance(model, cls):
+            return model
+        model.close()
+        raise BundleError(
+            f"{path} is made for {model.task}, which is {type(model).__name__}'s task, not {cls.__name__}'s.",
+            f"Load it with {type(model).__name__}.load, or export the model with another --task.",
+        )
 
     def run(self, **arrays: Any) -> dict[str, NDArray[Any]]:
         """The graph's own outputs for integer arrays [batch, length] under the graph's own input names.
@@ -107,28 +102,14 @@ class Encoder:
     def tokenize(self, texts: Texts, pairs: Texts | None = None, *, truncate: bool = False) -> dict[str, NDArray[Any]]:
         """The arrays that `run` takes, for a text or several: int64 [batch, length], padded."""
         reader = self._read_texts()
-        tokens = self._encode(reader, texts, pairs, truncate)
+        if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
+            raise InputError("One of texts and pairs is a single text, the other is not.", "Give both in one form.")
+        first = as_list(texts, "texts")
+        tokens = reader.tokenizer.encode(first, None if pairs is None else as_list(pairs, "pairs"), truncate=truncate)
         if not tokens:
             raise InputError("There are no texts.", "Give at least one.")
         arrays = pad(tokens, reader.info)
         return {spec.name: arrays[spec.name] for spec in self.manifest.inputs if spec.name in arrays}
-
-    def similarity(self, a: Side, b: Side, **options: Any) -> NDArray[np.float32]:
-        """The cosine of every text or embedding of `a` with every one of `b`: float32 [len(a), len(b)].
-
-        Embeddings are an array [n, dim], or several of [dim] as a call gives them. `options` are those of a call.
-        Raises InputError for a model of another task than sentence-similarity.
-        """
-        if self.task != "sentence-similarity":
-            raise InputError(f"This model's task is {self.task}.", "Export it with --task sentence-similarity.")
-        from .heads.similarity import cosine
-
-        left, right = self._embed(a, options), self._embed(b, options)
-        if left.shape[1] != right.shape[1]:
-            raise InputError(
-                f"The embeddings have {left.shape[1]} and {right.shape[1]} values.", "Take both from one model."
-            )
-        return cosine(left, right)
 
     def verify(self) -> ParityReport:
         """Compare with what PyTorch said when the bundle was made, here and now. The report is truthy when it passed.
@@ -214,46 +195,57 @@ class Encoder:
             raise InputError("This bundle has no tokenizer.", "Give token ids to model.run(input_ids=…).")
         return self._reader
 
-    def _encode(self, reader: _Reader, texts: Texts, pairs: Texts | None, truncate: bool) -> list[Tokens]:
-        if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
+    def _answer(self, texts: Texts, seconds: Texts | None, options: Any, *, truncate: bool, batch_size: int) -> Any:
+        """The answer to a text, or those to several; `seconds` in the same form. What a task's class calls."""
+        if seconds is not None and isinstance(texts, str) != isinstance(seconds, str):
             raise InputError("One of texts and pairs is a single text, the other is not.", "Give both in one form.")
-        first = _as_list(texts, "texts")
-        second = None if pairs is None else _as_list(pairs, "pairs")
-        return reader.tokenizer.encode(first, second, truncate=truncate)
+        first = as_list(texts, "texts")
+        second = None if seconds is None else as_list(seconds, "pairs")
+        answers = self._answer_all(first, second, options, truncate=truncate, batch_size=batch_size)
+        return answers[0] if isinstance(texts, str) else answers
 
-    def _run_batch(self, batch: Batch, output: str) -> NDArray[Any]:
+    def _answer_all(
+        self, texts: Sequence[str], seconds: Sequence[Any] | None, options: Any, *, truncate: bool, batch_size: int
+    ) -> list[Any]:
+        """One answer for each text, in order. Sequences of like length run together, whichever text they belong to."""
+        reader = self._read_texts()
+        head = reader.head
+        if type(batch_size) is not int or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r}.", "Give a whole number from 1 on.")
+        if seconds is not None and head.seconds == "none":
+            raise InputError(f"{self.task} takes one text at a time, no pairs.", "Call it once for each side.")
+        if seconds is None and head.seconds == "needed":
+            raise InputError(f"{self.task} takes two texts at a time.", "Give the second of each as well.")
+        inputs = head.encode(reader.tokenizer, texts, seconds, truncate, options)
+        owners = [number for number, sequences in enumerate(inputs) for _ in sequences]
+        parts: list[Any] = [None] * len(owners)
+        sequences = [tokens for sequences in inputs for tokens in sequences]
+        for batch in split(sequences, reader.info, batch_size, self._elements_per_token(head.outputs), _BUDGET):
+            outputs = self._run_batch(batch, head.outputs)
+            for number, part in zip(batch.numbers, head.decode(outputs, batch, options), strict=True):
+                parts[number] = part
+        grouped: list[list[Any]] = [[] for _ in texts]
+        for owner, part in zip(owners, parts, strict=True):
+            grouped[owner].append(part)
+        others = seconds if seconds is not None else [None] * len(texts)
+        return [head.answer(*given, options) for given in zip(texts, others, grouped, strict=True)]
+
+    def _run_batch(self, batch: Batch, outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
         feeds = {
             spec.name: batch.arrays[spec.name].astype(spec.dtype, copy=False)
             for spec in self.manifest.inputs
             if spec.name in batch.arrays
         }
         check_limits(feeds, self.manifest.input_limits)
-        return self._engine.run(feeds, [output])[output]
+        return self._engine.run(feeds, outputs)
 
-    def _elements_per_token(self, output: str) -> int:
-        shape = next((spec.shape for spec in self.manifest.outputs if spec.name == output), ())
-        width = shape[-1] if len(shape) == 3 else 1
-        return max(1, width) if isinstance(width, int) else 1
-
-    def _embed(self, side: Side, options: Mapping[str, Any]) -> NDArray[np.float32]:
-        if not isinstance(side, np.ndarray):
-            side = _as_list(side, "What is compared")
-            if side and all(isinstance(item, np.ndarray) for item in side):
-                try:
-                    side = np.stack(side)
-                except ValueError as error:
-                    raise InputError(f"The embeddings differ ({error}).", "Take all of them from one model.") from error
-        if not isinstance(side, np.ndarray) or side.dtype.kind not in "fiu":
-            answers: Sequence[NDArray[np.float32]] = self(side, **options)
-            if not answers:
-                raise InputError("There are no texts to compare.", "Give at least one on each side.")
-            return np.stack(answers)
-        if side.ndim not in (1, 2):
-            raise InputError(f"The embeddings have {side.ndim} dimensions.", "Give them as [n, dim].")
-        return np.atleast_2d(side).astype(np.float32, copy=False)
+    def _elements_per_token(self, outputs: Sequence[str]) -> int:
+        shapes = [spec.shape for spec in self.manifest.outputs if spec.name in outputs and len(spec.shape) == 3]
+        return max(1, sum(shape[-1] for shape in shapes if isinstance(shape[-1], int)))
 
 
-def _as_list(texts: Any, name: str) -> list[Any]:
+def as_list(texts: Any, name: str) -> list[Any]:
+    """`texts`, one or several, as a list. Raises InputError that calls them `name` for what is neither."""
     if isinstance(texts, str):
         return [texts]
     if isinstance(texts, (bytes, bytearray, Mapping)) or not isinstance(texts, Iterable):

@@ -9,7 +9,7 @@ from .bundle import Bundle
 from .encoder import Encoder
 from .engines import find_engine, open_engine
 from .errors import BvxError, ParityFailed, PlanError
-from .heads import open_head
+from .heads import find_predictor, open_head
 from .machine import allowed_cores
 from .tokenizer import Tokenizer
 
@@ -29,6 +29,9 @@ def load(
     check_hashes: bool = True,
 ) -> Encoder:
     """Open the bundle in the folder `path` and load one of its variants into an engine.
+
+    What comes back is of the task's own class, such as `bvx.TextClassifier`; `bvx.TextClassifier.load` is the same for
+    bundles of that task alone, and tells a type checker which class it is.
 
     `precision` is one that the bundle has, None its first. `engine` is "auto" or an engine's name. `threads` are None
     for as many as the container may use; `spin` lets them wait busily, which takes whole cores and answers sooner.
@@ -63,7 +66,7 @@ def load(
     except BvxError:
         session.close()
         raise
-    model = Encoder(bundle, variant, session, tokenizer, head)
+    model = find_predictor(manifest.task)(bundle, variant, session, tokenizer, head)
     if variant.state != "verified":
         _verify_first(model)
     return model

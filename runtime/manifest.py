@@ -47,7 +47,10 @@ class Profile:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Where the weights came from. `random` marks weights that were never trained, drawn with `seed`."""
+    """Where the weights came from. `random` marks weights that were never trained, drawn with `seed`.
+
+    `new_weights` are those of a head that the checkpoint does not have: they were drawn as well, with `seed`.
+    """
 
     id: str
     revision: str | None
@@ -55,6 +58,7 @@ class ModelInfo:
     parameters: int
     unexpected_weights: tuple[str, ...] = ()
     seed: int | None = None
+    new_weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

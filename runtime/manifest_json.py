@@ -107,6 +107,7 @@ def _model(value: JsonValue) -> ModelInfo:
         parameters=value.get("parameters").integer(),
         unexpected_weights=tuple(item.text() for item in value.get("unexpected_weights", []).items()),
         seed=None if seed.value is None else seed.integer(),
+        new_weights=tuple(item.text() for item in value.get("new_weights", []).items()),
     )
 
 

@@ -14,7 +14,8 @@ class Task:
     """One task: its name, the other names people use for it, and its graph's outputs in order.
 
     `auto_class` is the transformers class that loads a model with this head. `architectures` are the endings
-    of a checkpoint's `architectures` entry that say "this checkpoint was made for this task".
+    of a checkpoint's `architectures` entry that say "this checkpoint was made for this task". An `objective` is a task
+    of some families' pre-training: those name it, and which of `outputs` they have.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Task:
     auto_class: str
     architectures: tuple[str, ...]
     synonyms: tuple[str, ...] = ()
+    objective: bool = False
 
 
 TASKS: tuple[Task, ...] = (
@@ -30,7 +32,7 @@ TASKS: tuple[Task, ...] = (
         ("last_hidden_state", "pooler_output"),
         "AutoModel",
         ("Model",),
-        ("default", "features"),
+        ("default", "features", "pretraining"),
     ),
     Task(
         "sentence-similarity",
@@ -47,11 +49,67 @@ TASKS: tuple[Task, ...] = (
         ("sequence-classification", "sentiment-analysis", "zero-shot-classification"),
     ),
     Task(
+        "token-classification",
+        ("logits",),
+        "AutoModelForTokenClassification",
+        ("ForTokenClassification",),
+        ("ner", "named-entity-recognition"),
+    ),
+    Task(
+        "question-answering",
+        ("start_logits", "end_logits"),
+        "AutoModelForQuestionAnswering",
+        ("ForQuestionAnswering",),
+        ("extractive-question-answering",),
+    ),
+    Task(
+        "multiple-choice",
+        ("logits",),
+        "AutoModelForMultipleChoice",
+        ("ForMultipleChoice",),
+    ),
+    Task(
         "fill-mask",
         ("logits",),
         "AutoModelForMaskedLM",
-        ("ForMaskedLM", "ForPreTraining"),
+        ("ForMaskedLM",),
         ("masked-lm",),
+    ),
+    Task(
+        "text-ranking",
+        ("logits",),
+        "AutoModelForSequenceClassification",
+        (),
+        ("cross-encoder", "reranking"),
+    ),
+    Task(
+        "replaced-token-detection",
+        ("logits",),
+        "AutoModelForPreTraining",
+        ("ElectraForPreTraining",),
+        objective=True,
+    ),
+    Task(
+        "sentence-order-prediction",
+        ("sop_logits",),
+        "AutoModelForPreTraining",
+        (),
+        objective=True,
+    ),
+    Task(
+        "next-sentence-prediction",
+        ("logits",),
+        "AutoModelForNextSentencePrediction",
+        ("ForNextSentencePrediction",),
+        objective=True,
+    ),
+    Task(
+        "pretraining-heads",
+        ("prediction_logits", "sop_logits", "seq_relationship_logits"),
+        "AutoModelForPreTraining",
+        ("AlbertForPreTraining", "BertForPreTraining"),
+        ("for-pretraining",),
+        objective=True,
     ),
 )
 

@@ -25,7 +25,7 @@ from .tokenizer_steps import check_tokenizer
 if TYPE_CHECKING:
     import tokenizers
 
-__all__ = ["Tokenizer", "Tokens"]
+__all__ = ["Origin", "Tokenizer", "Tokens"]
 
 _LONGEST_FILE = 32 * 2**20
 """No vocabulary in use comes near (XLM-R's tokenizer.json has 17 MB); parsing takes several times the file's size."""
@@ -38,14 +38,29 @@ _CHUNK_TEXTS, _CHUNK_CHARACTERS = 1024, 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
+class Origin:
+    """Where each token comes from.
+
+    `offsets` are int64 [tokens, 2], the characters from and up to which it stands in its text; `texts` are int64
+    [tokens], 0 for a token of the text, 1 for one of its pair, -1 for a special token; `words` are int64 [tokens],
+    the number of its word in its text, -1 for a special token.
+    """
+
+    offsets: NDArray[np.int64]
+    texts: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """One text, or pair of texts, as the model reads it, special tokens included.
 
-    `ids` and `type_ids` are int64 [tokens].
+    `ids` and `type_ids` are int64 [tokens]. `origin` is there where it was asked for.
     """
 
     ids: NDArray[np.int64]
     type_ids: NDArray[np.int64]
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,13 +83,18 @@ class Tokenizer:
         _keep_forks_quiet()
 
     def encode(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, truncate: bool = False
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        truncate: bool = False,
+        with_origin: bool = False,
     ) -> list[Tokens]:
         """The tokens of every text (or of texts[i] and pairs[i] together), in order.
 
-        `truncate` cuts a text that is too long at its end, of a pair the longer one first. Raises InputError for what
-        is not text, for a text of more than a million characters, for one without any token, and without
-        `truncate` for one longer than `max_length`.
+        `with_origin` says as well where each token comes from, which takes longer. `truncate` cuts a text that is too
+        long at its end, of a pair the longer one first. Raises InputError for what is not text, for a text of more
+        than a million characters, for one without any token, and without `truncate` for one longer than `max_length`.
         """
         _check_texts(texts, "text", "texts")
         if pairs is not None:
@@ -83,7 +103,7 @@ class Tokenizer:
                 raise InputError(f"There are {len(texts)} texts and {len(pairs)} pairs.", "Give one pair to each text.")
         found: list[Tokens] = []
         for chunk in _chunks(texts, pairs):
-            some = self._encode_chunk(texts[chunk], pairs and pairs[chunk], truncate)
+            some = self._encode_chunk(texts[chunk], pairs and pairs[chunk], truncate, with_origin)
             self._check_lengths(some, chunk.start, len(texts))
             found += some
         return found
@@ -110,7 +130,9 @@ class Tokenizer:
         with self._guarded():
             return [self._whole.id_to_token(number) for number in ids]
 
-    def _encode_chunk(self, texts: Sequence[str], pairs: Sequence[str] | None, truncate: bool) -> list[Tokens]:
+    def _encode_chunk(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, truncate: bool, with_origin: bool
+    ) -> list[Tokens]:
         library = self._truncating() if truncate else self._whole
         inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
         # The library's pool of threads cannot be told its size; it uses at most one for each text.
@@ -119,8 +141,8 @@ class Tokenizer:
         for start in range(0, len(inputs), step):
             with self._guarded():
                 # Even for one text: unlike encode() it lets other Python threads run meanwhile.
-                encodings = library.encode_batch_fast(inputs[start : start + step])
-            found += [Tokens(np.array(one.ids, np.int64), np.array(one.type_ids, np.int64)) for one in encodings]
+                encode = library.encode_batch if with_origin else library.encode_batch_fast
+                found += [_tokens(one, with_origin) for one in encode(inputs[start : start + step])]
         return found
 
     def _truncating(self) -> tokenizers.Tokenizer:
@@ -150,6 +172,17 @@ class Tokenizer:
     def _guarded(self) -> Iterator[None]:
         with _guard(f"{self.path} failed on this text"):
             yield
+
+
+def _tokens(one: tokenizers.Encoding, with_origin: bool) -> Tokens:
+    ids, type_ids = np.array(one.ids, np.int64), np.array(one.type_ids, np.int64)
+    if not with_origin:
+        return Tokens(ids, type_ids)
+    texts, words = (
+        np.array([-1 if number is None else number for number in numbers], np.int64)
+        for numbers in (one.sequence_ids, one.word_ids)
+    )
+    return Tokens(ids, type_ids, Origin(np.array(one.offsets, np.int64).reshape(-1, 2), texts, words))
 
 
 def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[slice]:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import transformers
 
-from ...runtime.errors import UnsupportedModel
 from ...runtime.manifest import ModelInfo
 from ...runtime.tasks import Task, find_task
 from ..families import Family, find_architecture, find_family, recognise
@@ -20,7 +19,7 @@ from .config import choose_family, complete_config, read_config
 from .hub import Source, find_checkpoint
 from .sentence import Modules, plain_modules, read_modules
 from .standin import make_random_model, make_tokenizer
-from .task import choose_task, text_classification_head
+from .task import choose_task, describe_head
 from .tokenizer import FrozenTokenizer, freeze_folder
 from .weights import Loaded, drops_pooler, load_weights, settle
 
@@ -69,10 +68,13 @@ def load_checkpoint(plan: ExportPlan, progress: Progress | None = None) -> Check
     raw, folder = _read(source, modules)
     family = choose_family(raw, plan.family)
     task = choose_task(plan.task, raw, source.folder)
-    if plan.task is None and "ElectraForPreTraining" in (raw.get("architectures") or ()):
-        progress.warn("The head that tells replaced tokens from real ones is left out; the bundle gives features.")
+    family.outputs(task)  # Raises for an objective that the family was not pre-trained with.
     config = complete_config(raw, family)
-    loaded = load_weights(folder, config, family, task)
+    if plan.allow_new_head and not _is_made_for(raw, task):
+        _shape_new_head(config, task)
+    loaded = load_weights(folder, config, family, task, allow_new_head=plan.allow_new_head, seed=plan.seed)
+    if loaded.new:
+        progress.warn(f"The checkpoint has no head for {task.name}: the bundle's was never trained. Plan with it only.")
     if family.pooler and "pooler_output" in task.outputs and not loaded.has_pooler:
         progress.warn("The checkpoint has no pooler, so the bundle has no pooler_output.")
     facts = config.to_dict()
@@ -80,7 +82,8 @@ def load_checkpoint(plan: ExportPlan, progress: Progress | None = None) -> Check
     tokenizer = freeze_folder(
         folder, facts, family, max_length=family.usable_length(facts), lowercase_first=lowercase_first
     )
-    return _assemble(loaded, family, task, tokenizer, source, modules, progress)
+    seed = plan.seed if loaded.new else None
+    return _assemble(loaded, family, task, tokenizer, source, modules, progress, seed=seed)
 
 
 def checkpoint_from_model(
@@ -103,7 +106,7 @@ def checkpoint_from_model(
     if tokenizer_folder is not None:
         tokenizer = freeze_folder(tokenizer_folder, facts, family, max_length=family.usable_length(facts))
     has_pooler = getattr(model, "pooler", None) is not None
-    loaded = Loaded(settle(model), (), has_pooler)
+    loaded = Loaded(settle(model, find_task(task)), (), has_pooler)
     source = Source(Path(), model_id, None)
     return _assemble(loaded, family, find_task(task), tokenizer, source, None, Silent())
 
@@ -128,7 +131,10 @@ def _random_checkpoint(plan: ExportPlan, progress: Progress) -> Checkpoint:
             family = find_family(plan.family)
     is_embedder = normalize and plan.task is None
     task = find_task("sentence-similarity") if is_embedder else choose_task(plan.task, raw, None)
+    family.outputs(task)
     config = complete_config(raw, family)
+    if not _is_made_for(raw, task):
+        _shape_new_head(config, task)
     facts = config.to_dict()
     max_length = family.usable_length(facts)
     model = make_random_model(config, task, plan.seed, with_pooler=not drops_pooler(family, task))
@@ -139,7 +145,7 @@ def _random_checkpoint(plan: ExportPlan, progress: Progress) -> Checkpoint:
     loaded = Loaded(model, (), has_pooler)
     is_sentence = task.name == "sentence-similarity"
     kept = modules if is_sentence else None
-    return _assemble(loaded, family, task, tokenizer, source, kept, progress, seed=plan.seed)
+    return _assemble(loaded, family, task, tokenizer, source, kept, progress, seed=plan.seed, random=True)
 
 
 def _assemble(
@@ -152,6 +158,7 @@ def _assemble(
     progress: Progress,
     *,
     seed: int | None = None,
+    random: bool = False,
 ) -> Checkpoint:
     config: Any = loaded.model.config
     config.architectures = [type(loaded.model).__name__]
@@ -166,40 +173,30 @@ def _assemble(
         # Beyond it sentence-transformers cuts, so an answer to a longer text would be another than its answer.
         max_length = min(max_length, modules.max_length or max_length)
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-    outputs = tuple(name for name in task.outputs if name != "pooler_output" or loaded.has_pooler)
+    outputs = tuple(name for name in family.outputs(task) if name != "pooler_output" or loaded.has_pooler)
+    is_embedder = task.name == "sentence-similarity" and modules is not None
     return Checkpoint(
         model=loaded.model,
         config=facts,
         family=family,
         task=task,
         outputs=outputs,
-        head=_head(task, facts, tokenizer, modules),
+        head=modules.head if is_embedder and modules else describe_head(task, facts, tokenizer),
         tokenizer=tokenizer,
-        model_info=ModelInfo(source.id, source.revision, seed is not None, parameters, loaded.unexpected, seed),
+        model_info=ModelInfo(source.id, source.revision, random, parameters, loaded.unexpected, seed, loaded.new),
         max_length=max_length,
         extra_files=files,
     )
 
 
-def _head(
-    task: Task, config: Mapping[str, Any], tokenizer: FrozenTokenizer | None, modules: Modules | None
-) -> dict[str, Any]:
-    """What the manifest's `head` holds for this task."""
-    if task.name == "text-classification":
-        return text_classification_head(config)
-    if task.name == "sentence-similarity" and modules is not None:
-        return modules.head
-    if task.name == "fill-mask" and tokenizer is not None:
-        if tokenizer.mask_token is None:
-            raise UnsupportedModel(
-                "The vocabulary has no mask token, which fill-mask needs.", "Use --task feature-extraction."
-            )
-        return {
-            "mask_token": tokenizer.mask_token,
-            "mask_token_id": tokenizer.mask_token_id,
-            "clean_up_tokenization_spaces": tokenizer.cleans_up,
-        }
-    return {}
+def _is_made_for(raw: Mapping[str, Any], task: Task) -> bool:
+    return any(str(name).endswith(task.architectures) for name in raw.get("architectures") or ())
+
+
+def _shape_new_head(config: Any, task: Task) -> None:
+    """A new head has as many labels as the configuration says; one that ranks has one."""
+    if task.name == "text-ranking":
+        config.num_labels = 1
 
 
 def _config_json(config: Any) -> bytes:

@@ -48,7 +48,7 @@ def make_random_model(
             for parameter in model.parameters():
                 if parameter.ndim == 1:
                     parameter.add_(torch.randn_like(parameter), alpha=_NOISE)
-    return settle(model)
+    return settle(model, task)
 
 
 def make_tokenizer(family: Family, config: Mapping[str, Any], *, max_length: int) -> FrozenTokenizer:

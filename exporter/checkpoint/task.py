@@ -8,51 +8,102 @@ from typing import Any
 
 from ...runtime.errors import CheckpointError, UnsupportedModel
 from ...runtime.tasks import TASKS, Task, find_task
+from .tokenizer import FrozenTokenizer
 
-__all__ = ["choose_task", "text_classification_head"]
+__all__ = ["choose_task", "describe_head"]
 
-_NOT_YET = ("ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "ForNextSentencePrediction")
+_ACTIVATIONS = {"Identity": "none", "Sigmoid": "sigmoid"}
+"""What sentence-transformers' CrossEncoder applies to its one logit, and what the runtime calls it."""
 
 
 def choose_task(asked: str | None, raw: Mapping[str, Any], root: Path | None) -> Task:
-    """The task that was asked for, or that modules.json or `architectures` show.
+    """The task that was asked for, or that modules.json, a cross-encoder's config.json or `architectures` show.
 
-    `root` is the checkpoint's folder. Raises PlanError for an unknown task and UnsupportedModel for a head that bvx
-    does not export.
+    `root` is the checkpoint's folder. Raises PlanError for an unknown task.
     """
     if asked is not None:
         return find_task(asked)
     if root is not None and (root / "modules.json").is_file():
         return find_task("sentence-similarity")
-    return _from_architectures([str(name) for name in raw.get("architectures") or ()])
+    found = _from_architectures([str(name) for name in raw.get("architectures") or ()])
+    is_cross_encoder = found.name == "text-classification" and _activation(raw) is not None
+    return find_task("text-ranking") if is_cross_encoder and len(raw.get("id2label") or "1") == 1 else found
 
 
 def _from_architectures(architectures: Sequence[str]) -> Task:
     for name in architectures:
-        if name.endswith(_NOT_YET):
-            tasks = ", ".join(task.name for task in TASKS)
-            raise UnsupportedModel(
-                f"The checkpoint is a {name}, whose head bvx does not export (it knows: {tasks}).",
-                "Export its body with --task feature-extraction.",
-            )
-        if name == "ElectraForPreTraining":
-            # Its head tells replaced tokens from real ones; it is no language model, whatever the name's ending.
-            return find_task("feature-extraction")
         for task in TASKS:
             if name.endswith(task.architectures):
                 return task
     return find_task("feature-extraction")
 
 
-def text_classification_head(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Labels in the order of the logits, and how scores come of them.
+def describe_head(task: Task, config: Mapping[str, Any], tokenizer: FrozenTokenizer | None) -> dict[str, Any]:
+    """What the manifest's `head` holds for this task, but for sentence-similarity's pooling.
 
-    Without a problem_type, as transformers' pipeline decides: one label means sigmoid, several mean softmax.
+    Raises CheckpointError for labels that are not numbered, and UnsupportedModel for a head that does not fit the task.
     """
+    if task.name == "text-classification":
+        return _text_classification(config)
+    if task.name == "token-classification":
+        return {"labels": _labels(config)}
+    if task.name == "text-ranking":
+        return _text_ranking(config)
+    if task.name in ("fill-mask", "pretraining-heads") and tokenizer is not None:
+        return _fill_mask(tokenizer)
+    return {}
+
+
+def _labels(config: Mapping[str, Any]) -> list[str]:
+    """The labels in the order of the logits."""
     names = {int(key): str(value) for key, value in (config.get("id2label") or {}).items()}
     if sorted(names) != list(range(len(names))):
         raise CheckpointError(
             f"config.json's id2label does not number its labels from 0 on: {sorted(names)}.", "Mend it in config.json."
         )
-    single = "multi_label_classification" if len(names) == 1 else "single_label_classification"
-    return {"labels": [names[index] for index in sorted(names)], "problem_type": config.get("problem_type") or single}
+    return [names[index] for index in sorted(names)]
+
+
+def _text_classification(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without a problem_type, as transformers' pipeline decides: one label means sigmoid, several mean softmax."""
+    labels = _labels(config)
+    single = "multi_label_classification" if len(labels) == 1 else "single_label_classification"
+    return {"labels": labels, "problem_type": config.get("problem_type") or single}
+
+
+def _text_ranking(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without an activation, as CrossEncoder decides for one label: the sigmoid."""
+    labels = _labels(config)
+    if len(labels) != 1:
+        raise UnsupportedModel(
+            f"The checkpoint gives {len(labels)} labels for a pair ({', '.join(labels[:5])}); one that ranks gives one "
+            "score.",
+            "Use --task text-classification.",
+        )
+    activation = _activation(config) or "Sigmoid"
+    if activation not in _ACTIVATIONS:
+        raise UnsupportedModel(
+            f"config.json makes scores with {activation!r}; bvx knows {' and '.join(_ACTIVATIONS)}.",
+            "Use --task text-classification, and apply it to the logits (function_to_apply='none').",
+        )
+    return {"function": _ACTIVATIONS[activation]}
+
+
+def _activation(config: Mapping[str, Any]) -> str | None:
+    """The class that a CrossEncoder's config.json names for its activation, without its module."""
+    settings = config.get("sentence_transformers")
+    named = settings.get("activation_fn") if isinstance(settings, Mapping) else None
+    named = named or config.get("sbert_ce_default_activation_function")
+    return str(named).rpartition(".")[2] if named else None
+
+
+def _fill_mask(tokenizer: FrozenTokenizer) -> dict[str, Any]:
+    if tokenizer.mask_token is None:
+        raise UnsupportedModel(
+            "The vocabulary has no mask token, which fill-mask needs.", "Use --task feature-extraction."
+        )
+    return {
+        "mask_token": tokenizer.mask_token,
+        "mask_token_id": tokenizer.mask_token_id,
+        "clean_up_tokenization_spaces": tokenizer.cleans_up,
+    }

@@ -32,11 +32,16 @@ _FOREIGN = ("tf_model.h5", "flax_model.msgpack", "model.ckpt.index", "rust_model
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model with its weights; `unexpected` are the checkpoint's weights that it has no place for."""
+    """A model with its weights.
+
+    `unexpected` are the checkpoint's weights that it has no place for, `new` those of its head that the checkpoint
+    does not have, and that were drawn.
+    """
 
     model: torch.nn.Module
     unexpected: tuple[str, ...]
     has_pooler: bool
+    new: tuple[str, ...] = ()
 
 
 def model_class(task: Task) -> Any:
@@ -44,12 +49,29 @@ def model_class(task: Task) -> Any:
     return getattr(transformers, task.auto_class)
 
 
-def load_weights(folder: Path, config: transformers.PretrainedConfig, family: Family, task: Task) -> Loaded:
+def load_weights(
+    folder: Path,
+    config: transformers.PretrainedConfig,
+    family: Family,
+    task: Task,
+    *,
+    allow_new_head: bool = False,
+    seed: int = 0,
+) -> Loaded:
     """The model for `task` with the folder's weights: float32, eval mode, SDPA attention, no gradients.
 
-    A base model whose checkpoint has no pooler is loaded without one. Raises CheckpointError, naming every weight that
-    is missing or has another shape.
+    A base model whose checkpoint has no pooler is loaded without one. A head that the checkpoint does not have is
+    drawn with `seed` where `allow_new_head`. Raises CheckpointError, naming every weight that is missing or has
+    another shape.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _load_checked(folder, config, family, task, allow_new_head)
+
+
+def _load_checked(
+    folder: Path, config: transformers.PretrainedConfig, family: Family, task: Task, allow_new_head: bool
+) -> Loaded:
     safetensors = _find_weights(folder)
     with_pooler = "pooler_output" in task.outputs and family.pooler
     model, info = _load(folder, config, task, safetensors, not drops_pooler(family, task))
@@ -57,12 +79,15 @@ def load_weights(folder: Path, config: transformers.PretrainedConfig, family: Fa
         with_pooler = False
         model, info = _load(folder, config, task, safetensors, False)
     _refuse_misfits(info)
-    _refuse_missing(model, info, config, task)
-    return Loaded(settle(model), tuple(sorted(info["unexpected_keys"])), with_pooler)
+    new = _refuse_missing(model, info, config, task, allow_new_head)
+    return Loaded(settle(model, task), tuple(sorted(info["unexpected_keys"])), with_pooler, new)
 
 
-def settle(model: torch.nn.Module) -> torch.nn.Module:
+def settle(model: torch.nn.Module, task: Task) -> torch.nn.Module:
     """The same model, ready to be exported: float32, eval mode, no gradients.
+
+    A model that chooses between texts reads them one by one from now on, [batch, length] and not [batch, choices,
+    length], so that questions with any number of choices can run together: its logits are [batch, 1].
 
     Raises CheckpointError for weights that are not finite, naming all of them: whatever such a model says is no answer,
     and a graph that says the same is no proof.
@@ -74,7 +99,19 @@ def settle(model: torch.nn.Module) -> torch.nn.Module:
             f"These weights hold NaN or infinity ({len(broken)}): {', '.join(broken)}.",
             "Save the checkpoint again from a training step before it diverged, or in float32 if it was halved.",
         )
+    if task.name == "multiple-choice":
+        _read_one_by_one(model)
     return model
+
+
+def _read_one_by_one(model: torch.nn.Module) -> None:
+    forward = model.forward
+
+    def forward_each(**given: Any) -> Any:
+        tensors = {name: value.unsqueeze(1) for name, value in given.items() if isinstance(value, torch.Tensor)}
+        return forward(**{**given, **tensors})
+
+    model.forward = forward_each
 
 
 def drops_pooler(family: Family, task: Task) -> bool:
@@ -199,20 +236,26 @@ def _refuse_misfits(info: Mapping[str, Any]) -> None:
         raise CheckpointError(f"Weights cannot be loaded: {info['error_msgs']}.", "Download the checkpoint again.")
 
 
-def _refuse_missing(model: Any, info: Mapping[str, Any], config: transformers.PretrainedConfig, task: Task) -> None:
+def _refuse_missing(
+    model: Any, info: Mapping[str, Any], config: transformers.PretrainedConfig, task: Task, allow_new_head: bool
+) -> tuple[str, ...]:
+    """The weights that are missing and may be: those of a new head."""
     missing = sorted(info["missing_keys"])
     if not missing:
-        return
+        return ()
     listed = ", ".join(missing)
     base = f"{model.base_model_prefix}."
     # BERT's classifier reads the pooler, which a language model's checkpoint lacks: it is missing with the head.
     body = [name for name in missing if name.startswith(base) and not name.startswith(f"{base}pooler.")]
     is_head = model.base_model is not model and not body
+    if is_head and allow_new_head:
+        return tuple(missing)
     if is_head:
         made_for = ", ".join(config.architectures or ()) or "a base model"
         raise CheckpointError(
             f"The checkpoint (made as {made_for}) has no head for {task.name}; these weights are missing: {listed}.",
-            f"Use --task {_fitting(config, task)}, or a checkpoint that was fine-tuned for {task.name}.",
+            f"Use --task {_fitting(config, task)}, or a checkpoint that was fine-tuned for {task.name}; to plan with "
+            "an untrained head, --allow-new-head.",
         )
     unexpected = ", ".join(sorted(info["unexpected_keys"])) or "none"
     raise CheckpointError(
@@ -224,11 +267,7 @@ def _refuse_missing(model: Any, info: Mapping[str, Any], config: transformers.Pr
 def _fitting(config: transformers.PretrainedConfig, refused: Task) -> str:
     for name in config.architectures or ():
         for task in TASKS:
-            if (
-                task is not refused
-                and name.endswith(tuple(task.architectures))
-                and not name.endswith("ElectraForPreTraining")
-            ):
+            if task is not refused and name.endswith(task.architectures):
                 return task.name
     return "feature-extraction"
 

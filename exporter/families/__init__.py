@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-from ...runtime.errors import UnknownFamily
+from ...runtime.errors import UnknownFamily, UnsupportedModel
 from ...runtime.parity import Tolerance
+from ...runtime.tasks import Task
 
 __all__ = [
     "FP32",
+    "MASKED_LM",
     "Config",
     "Family",
     "TokenizerRules",
@@ -36,6 +38,10 @@ Config = Mapping[str, Any]
 
 FP32 = Tolerance(max_abs=1e-4, mean_abs=1e-5, cosine=0.999999, argmax=1.0)
 """What fp32 may differ by: typical differences are 1e-6 of the scale, an order below the mean allowed here."""
+
+
+MASKED_LM = ("fill-mask", "pretraining-heads")
+"""The tasks whose head is a masked language model's, which has a LayerNorm of its own."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Family:
     `layer_norms` (config, task name) are what the exported graph is counted against. `tiny` is a configuration
     small enough for tests; `architectures` are the well-known full-size ones, by hub name without its owner;
     `owners` are the accounts that publish them, `embedders` those of them that are sentence encoders (mean pooling,
-    normalised). `pooler` says whether the family's base model has a pooler at all.
+    normalised). `pooler` says whether the family's base model has a pooler at all. `objectives` are the tasks of its
+    pre-training beside the masked language model's, and the outputs that each has.
     """
 
     name: str
@@ -73,12 +80,26 @@ class Family:
     usable_length: Callable[[Config], int] = lambda config: int(config["max_position_embeddings"])
     layers: Callable[[Config], int] = lambda config: int(config["num_hidden_layers"])
     layer_norms: Callable[[Config, str], int] = lambda config, task: (
-        1 + 2 * int(config["num_hidden_layers"]) + (task == "fill-mask")
+        1 + 2 * int(config["num_hidden_layers"]) + (task in MASKED_LM)
     )
     tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: {"fp32": FP32})
     pooler: bool = True
+    objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     owners: tuple[str, ...] = ()
     embedders: frozenset[str] = frozenset()
+
+    def outputs(self, task: Task) -> tuple[str, ...]:
+        """The outputs of `task`'s graph for this family. Raises UnsupportedModel for a task that it does not have."""
+        if not task.objective:
+            return tuple(name for name in task.outputs if name != "pooler_output" or self.pooler)
+        if task.name not in self.objectives:
+            others = ", ".join(family.name for family in known_families().values() if task.name in family.objectives)
+            own = ", ".join(self.objectives) or "none but fill-mask"
+            raise UnsupportedModel(
+                f"{self.name} models were not pre-trained for {task.name}; {others} models are.",
+                f"Choose another --task; {self.name}'s own objectives: {own}.",
+            )
+        return self.objectives[task.name]
 
 
 _BERT_KEYS = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")

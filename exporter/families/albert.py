@@ -5,7 +5,7 @@ Lan et al., "ALBERT: A Lite BERT for Self-supervised Learning of Language Repres
 
 from __future__ import annotations
 
-from . import Config, Family, TokenizerRules, made_by
+from . import MASKED_LM, Config, Family, TokenizerRules, made_by
 
 
 def _layers(config: Config) -> int:
@@ -43,7 +43,11 @@ FAMILY = Family(
     # The Chinese ALBERTs come with a WordPiece vocab.txt; the files present decide, this is only the stand-in.
     tokenizer=TokenizerRules("unigram", lowercase=True),
     layers=_layers,
-    layer_norms=lambda config, task: 1 + 2 * _layers(config) + (task == "fill-mask"),
+    layer_norms=lambda config, task: 1 + 2 * _layers(config) + (task in MASKED_LM),
+    objectives={
+        "sentence-order-prediction": ("sop_logits",),
+        "pretraining-heads": ("prediction_logits", "sop_logits"),
+    },
     owners=("albert",),
     architectures={
         "albert-base-v2": _full_size(hidden=768, layers=12, heads=12),

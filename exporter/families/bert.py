@@ -40,6 +40,10 @@ FAMILY = Family(
     recognises=_recognises,
     inputs=("input_ids", "attention_mask", "token_type_ids"),
     tokenizer=TokenizerRules("wordpiece", lowercase=True),
+    objectives={
+        "next-sentence-prediction": ("logits",),
+        "pretraining-heads": ("prediction_logits", "seq_relationship_logits"),
+    },
     owners=("google-bert", "sentence-transformers"),
     embedders=frozenset({"all-MiniLM-L6-v2"}),
     architectures={

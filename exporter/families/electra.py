@@ -40,6 +40,7 @@ FAMILY = Family(
     inputs=("input_ids", "attention_mask", "token_type_ids"),
     tokenizer=TokenizerRules("wordpiece", lowercase=True),
     pooler=False,
+    objectives={"replaced-token-detection": ("logits",)},
     owners=("google",),
     architectures={
         "electra-small-discriminator": _full_size(128, 256, layers=12, heads=4, intermediate=1024),

@@ -2,64 +2,116 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from ..errors import BundleError, InputError
+from ..errors import BundleError
 from ..feeds import Batch
 from ..manifest import TensorSpec
 from ..tokenizer import Tokenizer, Tokens
 
-__all__ = ["HEADS", "Head", "check_rank", "open_head", "read_options"]
+if TYPE_CHECKING:
+    from ..encoder import Encoder
 
-Options = TypeVar("Options")
+__all__ = ["HEADS", "Head", "Seconds", "TextHead", "check_rank", "find_predictor", "open_head"]
+
+Seconds = Literal["none", "optional", "needed"]
 
 
 class Head(Protocol):
-    """One task's way from a graph's output to answers.
+    """One task's way from texts to what runs, and from the graph's outputs to answers.
 
-    A head's file defines `open_head(settings, tokenizer) -> Head`, where settings is the manifest's `head`.
-    `output` is the one graph output that it reads; `takes_pairs` says whether a pair of texts means something to it.
+    A head's file defines `open_head(task, settings, tokenizer) -> Head`, where settings is the manifest's `head`, and
+    `PREDICTOR`, the Encoder that answers with it. `outputs` are the graph's outputs that it reads; `seconds` says
+    whether an input has a second part (a pair, a context, choices): "none", "optional" or "needed".
     """
 
-    output: str
-    takes_pairs: bool
-
-    def read_options(self, given: Mapping[str, Any]) -> Any:
-        """The task's own options of one call. Raises InputError for unknown or unusable ones."""
+    outputs: tuple[str, ...]
+    seconds: Seconds
 
     def check_output(self, spec: TensorSpec) -> None:
-        """Raises BundleError when the graph's `output`, which is `spec`, is not what this head reads."""
+        """Raises BundleError when one of the graph's `outputs`, which is `spec`, is not what this head reads."""
+
+    def encode(
+        self, tokenizer: Tokenizer, texts: Sequence[str], seconds: Sequence[Any] | None, truncate: bool, options: Any
+    ) -> Sequence[Sequence[Tokens]]:
+        """What runs for each of `texts`: one sequence of tokens, or several (windows of a context, choices).
+
+        Raises InputError when one of the texts has no answer, before anything runs.
+        """
+
+    def decode(self, outputs: Mapping[str, NDArray[Any]], batch: Batch, options: Any) -> Sequence[Any]:
+        """One part of an answer for each sequence of `batch`, in its order.
+
+        `outputs` are [batch, …], padding included; a part that keeps a view of them keeps a whole batch in memory.
+        """
+
+    def answer(self, text: str, second: Any, parts: Sequence[Any], options: Any) -> Any:
+        """The answer to one input, of the parts of all its sequences, in the order that `encode` gave them."""
+
+
+class TextHead:
+    """What most heads have in common: a text, or a pair, is one sequence, and its part is the answer."""
+
+    outputs: tuple[str, ...] = ("logits",)
+    seconds: Seconds = "optional"
+    reads_offsets = False
+    """Whether `decode` looks at where a token comes from in its text (Tokens.origin)."""
+
+    def encode(
+        self, tokenizer: Tokenizer, texts: Sequence[str], seconds: Sequence[Any] | None, truncate: bool, options: Any
+    ) -> Sequence[Sequence[Tokens]]:
+        tokens = tokenizer.encode(texts, seconds, truncate=truncate, with_origin=self.reads_offsets)
+        self.check(tokens)
+        return [(one,) for one in tokens]
 
     def check(self, tokens: Sequence[Tokens]) -> None:
-        """Raises InputError when one of the texts has no answer, before anything runs."""
+        """Raises InputError when one of the texts has no answer."""
 
-    def decode(self, output: NDArray[Any], batch: Batch, options: Any) -> list[Any]:
-        """One answer for each text of `batch`, in its order; `output` is [batch, …], padding included."""
+    def answer(self, text: str, second: Any, parts: Sequence[Any], options: Any) -> Any:
+        return parts[0]
 
 
 HEADS: Mapping[str, str] = {
     "feature-extraction": "features",
     "sentence-similarity": "similarity",
     "text-classification": "classification",
+    "token-classification": "token_classification",
+    "question-answering": "question_answering",
+    "multiple-choice": "multiple_choice",
     "fill-mask": "fill_mask",
+    "text-ranking": "ranking",
+    "replaced-token-detection": "replaced_tokens",
+    "sentence-order-prediction": "sentence_pairs",
+    "next-sentence-prediction": "sentence_pairs",
+    "pretraining-heads": "pretraining",
 }
 """The module in this folder that answers each task."""
 
 
 def open_head(task: str, settings: Mapping[str, Any], tokenizer: Tokenizer) -> Head:
     """The head of `task`. Raises BundleError when bvx has none, or `settings` do not fit it."""
+    head: Head = _module(task).open_head(task, settings, tokenizer)
+    return head
+
+
+def find_predictor(task: str) -> type[Encoder]:
+    """The class that answers `task`. Raises BundleError when bvx has none."""
+    predictor: type[Encoder] = _module(task).PREDICTOR
+    return predictor
+
+
+def _module(task: str) -> ModuleType:
     if task not in HEADS:
         raise BundleError(
             f"This bundle's task is {task!r}; this bvx answers {', '.join(HEADS)}.",
             "Upgrade bvx (`pip install --upgrade bvx`).",
         )
-    head: Head = import_module(f".{HEADS[task]}", __name__).open_head(settings, tokenizer)
-    return head
+    return import_module(f".{HEADS[task]}", __name__)
 
 
 def check_rank(spec: TensorSpec, *axes: str) -> None:
@@ -69,13 +121,3 @@ def check_rank(spec: TensorSpec, *axes: str) -> None:
             f"The bundle's {spec.name} is [{', '.join(map(str, spec.shape))}]; its task reads [{', '.join(axes)}].",
             "Export the bundle again.",
         )
-
-
-def read_options(kind: type[Options], given: Mapping[str, Any], task: str) -> Options:
-    """`given` as the options dataclass `kind`. Raises InputError that lists the options which `task` has."""
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        has = f"It has: {', '.join(known)}." if known else "It has none of its own."
-        raise InputError(f"{task} has no option {', '.join(map(repr, unknown))}.", has)
-    return kind(**given)

@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..encoder import Encoder, Texts
 from ..feeds import Batch
 from ..manifest import TensorSpec
-from ..tokenizer import Tokenizer, Tokens
-from . import check_rank, read_options
+from ..tokenizer import Tokenizer
+from . import TextHead, check_rank
 
-__all__ = ["FeatureHead", "open_head"]
-
-
-@dataclass(frozen=True)
-class FeatureOptions:
-    """This task has no options."""
+__all__ = ["PREDICTOR", "FeatureExtractor", "FeatureHead", "open_head"]
 
 
-class FeatureHead:
-    """Per text its last hidden state, float32 [tokens, hidden]; what was padding is left out."""
+class FeatureExtractor(Encoder):
+    """feature-extraction: the last hidden state of every token."""
 
-    output = "last_hidden_state"
-    takes_pairs = True
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, texts: str, pairs: str | None = None, *, truncate: bool = False, batch_size: int = 32
+    ) -> NDArray[np.float32]: ...
+    @overload
+    def __call__(
+        self,
+        texts: Iterable[str],
+        pairs: Iterable[str] | None = None,
+        *,
+        truncate: bool = False,
+        batch_size: int = 32,
+    ) -> list[NDArray[np.float32]]: ...
+    def __call__(
+        self, texts: Texts, pairs: Texts | None = None, *, truncate: bool = False, batch_size: int = 32
+    ) -> Any:
+        """Per text (with its pair) float32 [tokens, hidden], special tokens included, padding left out.
 
-    def read_options(self, given: Mapping[str, Any]) -> FeatureOptions:
-        return read_options(FeatureOptions, given, "feature-extraction")
+        A text longer than `max_length` tokens is cut with `truncate` and refused without. At most `batch_size` texts
+        run at once. Raises InputError for texts that cannot be used.
+        """
+        return self._answer(texts, pairs, None, truncate=truncate, batch_size=batch_size)
+
+
+class FeatureHead(TextHead):
+    outputs = ("last_hidden_state",)
 
     def check_output(self, spec: TensorSpec) -> None:
         check_rank(spec, "batch", "sequence", "hidden")
 
-    def check(self, tokens: Sequence[Tokens]) -> None:
-        return
-
-    def decode(self, output: NDArray[Any], batch: Batch, options: FeatureOptions) -> list[NDArray[np.float32]]:
+    def decode(self, outputs: Mapping[str, NDArray[Any]], batch: Batch, options: None) -> list[NDArray[np.float32]]:
         # Indexing with a mask copies, so that an answer does not keep its whole batch in memory.
         mask = batch.arrays["attention_mask"] != 0
-        return [states[kept].astype(np.float32, copy=False) for states, kept in zip(output, mask, strict=True)]
+        rows = zip(outputs["last_hidden_state"], mask, strict=True)
+        return [states[kept].astype(np.float32, copy=False) for states, kept in rows]
 
 
-def open_head(settings: Mapping[str, Any], tokenizer: Tokenizer) -> FeatureHead:
+PREDICTOR = FeatureExtractor
+
+
+def open_head(task: str, settings: Mapping[str, Any], tokenizer: Tokenizer) -> FeatureHead:
     """The head of feature-extraction, which has no settings."""
     return FeatureHead()

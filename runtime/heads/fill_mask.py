@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..answers import Filling, Fillings
+from ..encoder import Encoder, Texts
 from ..errors import BundleError, InputError
 from ..feeds import Batch
 from ..manifest import TensorSpec
 from ..tokenizer import Tokenizer, Tokens
-from . import check_rank, read_options
+from . import TextHead, check_rank
+from .classification import check_top_k
+from .scores import softmax
 
-__all__ = ["FillMaskHead", "FillMaskOptions", "Filling", "open_head"]
+__all__ = ["PREDICTOR", "FillMaskHead", "FillMaskOptions", "MaskFiller", "open_head"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,49 +28,77 @@ _NO_SPACE_BEFORE = (".", "?", "!", ",", "' ", "n't", "'m", "'s", "'ve", "'re")
 """What transformers' PreTrainedTokenizerBase.clean_up_tokenization moves to the left, in its order."""
 
 
-class Filling(TypedDict):
-    """One token for a mask: its probability, its id, how it reads alone, and the text with it in the mask's place."""
+class MaskFiller(Encoder):
+    """fill-mask: which tokens stand best where a text has a mask."""
 
-    score: float
-    token: int
-    token_str: str
-    sequence: str
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        pairs: str | None = None,
+        *,
+        top_k: int = 5,
+        targets: str | Sequence[str] | None = None,
+        truncate: bool = False,
+        batch_size: int = 32,
+    ) -> Fillings: ...
+    @overload
+    def __call__(
+        self,
+        texts: Iterable[str],
+        pairs: Iterable[str] | None = None,
+        *,
+        top_k: int = 5,
+        targets: str | Sequence[str] | None = None,
+        truncate: bool = False,
+        batch_size: int = 32,
+    ) -> list[Fillings]: ...
+    def __call__(
+        self,
+        texts: Texts,
+        pairs: Texts | None = None,
+        *,
+        top_k: int = 5,
+        targets: str | Sequence[str] | None = None,
+        truncate: bool = False,
+        batch_size: int = 32,
+    ) -> Any:
+        """Per text `top_k` fillings of its mask, the best first; of several masks, one such list for each.
+
+        `targets`, one token or several, are the only ones looked at; their scores stay as they are. A text longer than
+        `max_length` tokens is cut with `truncate` and refused without. At most `batch_size` texts run at once. Raises
+        InputError for a text without a mask, and for texts or options that cannot be used.
+        """
+        options = self._options(top_k, targets)
+        return self._answer(texts, pairs, options, truncate=truncate, batch_size=batch_size)
+
+    def _options(self, top_k: int, targets: str | Sequence[str] | None) -> FillMaskOptions:
+        check_top_k(top_k)
+        head: Any = self._read_texts().head
+        return FillMaskOptions(top_k, None if targets is None else head.find_targets(targets))
 
 
 @dataclass(frozen=True)
 class FillMaskOptions:
-    """`top_k` fillings per mask; `targets`, one or several tokens, restricts which (scores stay as they are)."""
+    """`top_k` fillings per mask, of the tokens `ids`, int64 ascending, or of the whole vocabulary where it is None."""
 
     top_k: int = 5
-    targets: str | Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        if type(self.top_k) is not int or self.top_k < 1:
-            raise InputError(f"top_k is {self.top_k!r}.", "Give a whole number from 1 on.")
+    ids: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """Options with the targets looked up: `ids` int64 ascending, or None for the whole vocabulary."""
-
-    top_k: int
-    ids: NDArray[np.int64] | None
-
-
-@dataclass(frozen=True)
-class FillMaskHead:
-    """Per text a list of Filling, the best first; per text with several masks, one such list for each of them."""
+class FillMaskHead(TextHead):
+    """Finds the masks by `mask_id`; `output` is [batch, sequence, vocabulary]."""
 
     tokenizer: Tokenizer
     mask_token: str
     mask_id: int
     clean_up: bool
-    output = "logits"
-    takes_pairs = True
+    output: str = "logits"
 
-    def read_options(self, given: Mapping[str, Any]) -> _Wanted:
-        options = read_options(FillMaskOptions, given, "fill-mask")
-        return _Wanted(options.top_k, None if options.targets is None else self._find_targets(options.targets))
+    @property
+    def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.output,)
 
     def check_output(self, spec: TensorSpec) -> None:
         check_rank(spec, "batch", "sequence", "vocabulary")
@@ -80,26 +112,31 @@ class FillMaskHead:
                     f"Write {self.mask_token} where a word is missing.",
                 )
 
-    def decode(self, output: NDArray[Any], batch: Batch, options: _Wanted) -> list[list[Filling] | list[list[Filling]]]:
+    def decode(self, outputs: Mapping[str, NDArray[Any]], batch: Batch, options: FillMaskOptions) -> list[Fillings]:
+        answers = self.fill(outputs, batch, options)
+        return [one[0] if len(one) == 1 else one for one in answers]
+
+    def fill(
+        self, outputs: Mapping[str, NDArray[Any]], batch: Batch, options: FillMaskOptions
+    ) -> list[list[list[Filling]]]:
+        """Per sequence one list of fillings for each of its masks."""
         found = (batch.arrays["input_ids"] == self.mask_id) & (batch.arrays["attention_mask"] != 0)
         return [
-            self._answer(one.ids, logits[masks].astype(np.float32, copy=False), options)
-            for one, logits, masks in zip(batch.tokens, output, found, strict=True)
+            self._fill_masks(one.ids, logits[masks].astype(np.float32, copy=False), options)
+            for one, logits, masks in zip(batch.tokens, outputs[self.output], found, strict=True)
         ]
 
-    def _answer(
-        self, ids: NDArray[np.int64], logits: NDArray[np.float32], wanted: _Wanted
-    ) -> list[Filling] | list[list[Filling]]:
+    def _fill_masks(
+        self, ids: NDArray[np.int64], logits: NDArray[np.float32], wanted: FillMaskOptions
+    ) -> list[list[Filling]]:
         """`logits` are [masks, vocabulary]."""
-        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        scores = powers / powers.sum(axis=-1, keepdims=True)
         places = np.flatnonzero(ids == self.mask_id)
-        single = len(places) == 1
-        answers = [
-            [self._fill(ids, int(place), token, float(row[token]), single) for token in _best(row, wanted)]
-            for place, row in zip(places, scores, strict=True)
+        if not len(places):
+            return []
+        return [
+            [self._fill(ids, int(place), token, float(row[token]), len(places) == 1) for token in _best(row, wanted)]
+            for place, row in zip(places, softmax(logits), strict=True)
         ]
-        return answers[0] if single else answers
 
     def _fill(self, ids: NDArray[np.int64], place: int, token: int, score: float, single: bool) -> Filling:
         filled = ids.copy()
@@ -114,7 +151,8 @@ class FillMaskHead:
             text = text.replace(" " + mark, mark.rstrip())
         return text
 
-    def _find_targets(self, targets: str | Sequence[str]) -> NDArray[np.int64]:
+    def find_targets(self, targets: str | Sequence[str]) -> NDArray[np.int64]:
+        """The ids of these tokens, ascending. Raises InputError for what is no token."""
         if not isinstance(targets, (str, Sequence)):
             raise InputError(f"targets is {type(targets).__name__}.", "Give a token, or a list of tokens.")
         ids = set()
@@ -134,7 +172,10 @@ class FillMaskHead:
         return np.array(sorted(ids), np.int64)
 
 
-def open_head(settings: Mapping[str, Any], tokenizer: Tokenizer) -> FillMaskHead:
+PREDICTOR = MaskFiller
+
+
+def open_head(task: str, settings: Mapping[str, Any], tokenizer: Tokenizer) -> FillMaskHead:
     """The head with `settings` {"mask_token": str, "mask_token_id": int, "clean_up_tokenization_spaces": bool}."""
     token, number = settings.get("mask_token"), settings.get("mask_token_id")
     if not isinstance(token, str) or type(number) is not int:
@@ -142,7 +183,7 @@ def open_head(settings: Mapping[str, Any], tokenizer: Tokenizer) -> FillMaskHead
     return FillMaskHead(tokenizer, token, number, settings.get("clean_up_tokenization_spaces") is True)
 
 
-def _best(scores: NDArray[np.float32], wanted: _Wanted) -> list[int]:
+def _best(scores: NDArray[np.float32], wanted: FillMaskOptions) -> list[int]:
     """The ids with the best scores, best first; of equals, the lower id first."""
     ids = np.arange(len(scores)) if wanted.ids is None else wanted.ids[wanted.ids < len(scores)]
     count = min(wanted.top_k, len(ids))

@@ -5,32 +5,80 @@ Formulas: sentence_transformers/models/Pooling.py and Normalize.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BundleError
+from ..encoder import Encoder, Texts, as_list
+from ..errors import BundleError, InputError
 from ..feeds import Batch
 from ..manifest import TensorSpec
-from ..tokenizer import Tokenizer, Tokens
-from . import check_rank, read_options
+from ..tokenizer import Tokenizer
+from . import TextHead, check_rank
 
-__all__ = ["POOLINGS", "SimilarityHead", "cosine", "open_head"]
+__all__ = ["POOLINGS", "PREDICTOR", "SentenceEmbedder", "SimilarityHead", "cosine", "open_head"]
 
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class SimilarityOptions:
-    """This task has no options."""
+Side = Texts | NDArray[Any] | Iterable[NDArray[Any]]
+"""What is compared: texts, or their embeddings."""
+
+
+class SentenceEmbedder(Encoder):
+    """sentence-similarity: one vector per text."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, texts: str, *, truncate: bool = False, batch_size: int = 32
+    ) -> Floats: ...
+    @overload
+    def __call__(self, texts: Iterable[str], *, truncate: bool = False, batch_size: int = 32) -> list[Floats]: ...
+    def __call__(self, texts: Texts, *, truncate: bool = False, batch_size: int = 32) -> Any:
+        """Per text its embedding, float32 [dim], pooled and normalised as the checkpoint says.
+
+        A text longer than `max_length` tokens is cut with `truncate` and refused without. At most `batch_size` texts
+        run at once. Raises InputError for texts that cannot be used.
+        """
+        return self._answer(texts, None, None, truncate=truncate, batch_size=batch_size)
+
+    def similarity(self, a: Side, b: Side, *, truncate: bool = False, batch_size: int = 32) -> Floats:
+        """The cosine of every text or embedding of `a` with every one of `b`: float32 [len(a), len(b)].
+
+        Embeddings are an array [n, dim], or several of [dim] as a call gives them. `truncate` and `batch_size` are
+        those of a call. Raises InputError for what cannot be compared.
+        """
+        left, right = (self._embed(side, truncate=truncate, batch_size=batch_size) for side in (a, b))
+        if left.shape[1] != right.shape[1]:
+            raise InputError(
+                f"The embeddings have {left.shape[1]} and {right.shape[1]} values.", "Take both from one model."
+            )
+        return cosine(left, right)
+
+    def _embed(self, side: Side, *, truncate: bool, batch_size: int) -> Floats:
+        if not isinstance(side, np.ndarray):
+            side = as_list(side, "What is compared")
+            if side and all(isinstance(item, np.ndarray) for item in side):
+                try:
+                    side = np.stack(side)
+                except ValueError as error:
+                    raise InputError(f"The embeddings differ ({error}).", "Take all of them from one model.") from error
+        if not isinstance(side, np.ndarray) or side.dtype.kind not in "fiu":
+            answers: list[Floats] = self._answer(list(side), None, None, truncate=truncate, batch_size=batch_size)
+            if not answers:
+                raise InputError("There are no texts to compare.", "Give at least one on each side.")
+            return np.stack(answers)
+        if side.ndim not in (1, 2):
+            raise InputError(f"The embeddings have {side.ndim} dimensions.", "Give them as [n, dim].")
+        return np.atleast_2d(side).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
-class SimilarityHead:
-    """Per text its embedding, float32 [dim].
+class SimilarityHead(TextHead):
+    """One vector per text.
 
     `pooling` names entries of POOLINGS, whose results are concatenated in that order; `normalize` scales the result to
     length 1.
@@ -38,27 +86,24 @@ class SimilarityHead:
 
     pooling: tuple[str, ...]
     normalize: bool
-    output = "last_hidden_state"
-    takes_pairs = False
-
-    def read_options(self, given: Mapping[str, Any]) -> SimilarityOptions:
-        return read_options(SimilarityOptions, given, "sentence-similarity")
+    outputs = ("last_hidden_state",)
+    seconds = "none"
 
     def check_output(self, spec: TensorSpec) -> None:
         check_rank(spec, "batch", "sequence", "hidden")
 
-    def check(self, tokens: Sequence[Tokens]) -> None:
-        return
-
-    def decode(self, output: NDArray[Any], batch: Batch, options: SimilarityOptions) -> list[Floats]:
-        states = output.astype(np.float32, copy=False)
+    def decode(self, outputs: Mapping[str, NDArray[Any]], batch: Batch, options: None) -> list[Floats]:
+        states = outputs["last_hidden_state"].astype(np.float32, copy=False)
         mask = (batch.arrays["attention_mask"] != 0).astype(np.float32)
         pooled = [POOLINGS[name](states, mask) for name in self.pooling]
         embeddings = np.concatenate(pooled, axis=1)
         return [row.copy() for row in (_unit(embeddings) if self.normalize else embeddings)]
 
 
-def open_head(settings: Mapping[str, Any], tokenizer: Tokenizer) -> SimilarityHead:
+PREDICTOR = SentenceEmbedder
+
+
+def open_head(task: str, settings: Mapping[str, Any], tokenizer: Tokenizer) -> SimilarityHead:
     """The head with `settings` {"pooling": ["mean"], "normalize": true}. Raises BundleError for other poolings."""
     pooling, normalize = settings.get("pooling"), settings.get("normalize", False)
     names = [pooling] if isinstance(pooling, str) else pooling
