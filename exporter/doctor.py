@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.machine import allowed_cores, cpu_features
+from .versions import ENGINES, find_providers, find_version
 
 __all__ = ["examine"]
-
-_ENGINES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx")
 
 _MEANING: dict[str, tuple[str, str]] = {
     "avx2": (
@@ -78,20 +77,29 @@ _REQUIREMENT = re.compile(
 )
 _SKIPPED_EXTRAS = ("dev",)
 
+_BROKEN = (
+    "onnxruntime is installed, but Python cannot import it; `python -c 'import onnxruntime'` says why. Install it "
+    "anew: `pip install --force-reinstall --no-deps onnxruntime` (or onnxruntime-gpu)."
+)
+
 
 def examine(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Everything `bvx doctor` knows, as JSON-ready data.
 
     `problems` holds what has to be mended before bvx can work, each with its remedy; `extras` maps each of bvx's
-    extras to the distributions it lacks or has in too old a version.
+    extras to the distributions it lacks or has in too old a version; `providers` are ONNX Runtime's, None where it
+    cannot be imported.
     """
-    installed = {name: version for name in _ENGINES if (version := _version(name))}
+    installed = {name: version for name in ENGINES if (version := find_version(name))}
     extras = missing_by_extra()
+    runs = any(name.startswith("onnxruntime") for name in installed)
+    providers = find_providers() if runs else []
     return {
         "bvx": bvx_version(),
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "engines": installed,
+        "providers": providers,
         "extras": extras,
         "cpu": describe_cpu(cpu_features()),
         "cores": {"allowed": allowed_cores(), "present": os.cpu_count() or 1},
@@ -102,7 +110,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
             for name, meaning in _VARIABLES.items()
             if name in environment
         },
-        "problems": find_problems(installed, extras),
+        "problems": find_problems(installed, extras) + [_BROKEN] * (providers is None),
     }
 
 
@@ -146,7 +154,7 @@ def missing_by_extra() -> dict[str, list[str]]:
             continue
         name, least, extra = match[1], match[2], match[3]
         faults = found.setdefault(extra, [])
-        version = _version(name)
+        version = find_version(name)
         if version is None:
             faults.append(name)
         elif least and _numbers(version) < _numbers(least):
@@ -212,13 +220,6 @@ def _ask_nvidia_smi(fields: tuple[str, ...]) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout if done.returncode == 0 else ""
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

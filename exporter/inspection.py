@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,8 +11,9 @@ from ..runtime.bundle import Bundle
 from ..runtime.external_data import external_locations
 from ..runtime.manifest import Manifest, Variant
 from ..runtime.parity import ParityReport
+from .next_steps import list_next_steps
 
-__all__ = ["describe", "describe_export", "describe_verification", "summarise_rows"]
+__all__ = ["describe", "describe_export", "describe_verification", "list_files", "summarise_rows"]
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -42,10 +42,12 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 def describe_export(path: Path, out: Path, warnings: Sequence[str]) -> dict[str, Any]:
     """The document of `bvx export`: the bundle at `path`, and under "next" what to type with `out`, as it was typed."""
     bundle = Bundle.open(path, check_hashes=False)
-    mask = bundle.manifest.head.get("mask_token")
-    text = f"Paris is the {mask} of France." if mask else "A sentence of your own."
-    words = ["bvx", "run", str(out), text] if bundle.manifest.tokenizer else ["bvx", "inspect", str(out)]
-    return {**describe(bundle), "warnings": list(warnings), "next": shlex.join(words)}
+    return {**describe(bundle), "warnings": list(warnings), "next": list_next_steps(bundle.manifest, out)}
+
+
+def list_files(path: Path) -> dict[str, int]:
+    """Every file of the bundle at `path`, with its size in bytes; the manifest itself has no entry."""
+    return {entry.path: entry.bytes for entry in Bundle.open(path, check_hashes=False).manifest.files}
 
 
 def describe_verification(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..runtime.bundle import MANIFEST
 from ..runtime.errors import BundleError, BvxError, CheckpointError, PlanError
 from ..runtime.manifest import Profile
 from ..runtime.tasks import find_task
@@ -39,13 +40,13 @@ class ExportPlan:
     seed: int = 0
     overwrite: bool = False
 
-    def check(self) -> None:
-        """Raises one error with every fault of the plan that can be seen without opening the checkpoint.
+    def check(self, also: Iterable[BvxError] = ()) -> None:
+        """Raises one error with every fault of the plan that can be seen without opening the checkpoint, and `also`.
 
         A PlanError where the words themselves are at fault, whatever lies on the disk; else what a single fault with
         what they name is: CheckpointError for the model, BundleError for `out`.
         """
-        faults = [*self._model_faults(), *self._form_faults(), *self._profile_faults(), *self._out_faults()]
+        faults = [*also, *self._model_faults(), *self._form_faults(), *self._profile_faults(), *self._out_faults()]
         if not faults:
             return
         at_fault = next((fault for fault in faults if isinstance(fault, PlanError)), faults[0])
@@ -72,7 +73,10 @@ class ExportPlan:
                 f"Check the path; the current folder is {Path.cwd()}.",
             )
         elif self.random_weights and not (folder / "config.json").is_file():
-            yield from _fault_of(find_architecture, self.model)
+            if folder.is_dir() and _looks_like_path(self.model):
+                yield CheckpointError(f"{self.model} has no config.json.", "Pass a folder that has, or a known name.")
+            else:
+                yield from _fault_of(find_architecture, self.model)
         if self.revision is not None and (self.random_weights or folder.is_dir()):
             what = "random weights have" if self.random_weights else "a local folder has"
             yield PlanError(f"--revision {self.revision} is for the hub; {what} none.", "Leave --revision out.")
@@ -126,7 +130,7 @@ class ExportPlan:
         elif out.exists() and any(out.iterdir()):
             if not (out / MANIFEST).is_file():
                 yield BundleError(
-                    f"{self.out} is there already and is no bundle (it has no {MANIFEST}).",
+                    f"{self.out} exists and is not a bundle (it has no {MANIFEST}).",
                     f"{another} bvx deletes nothing that it did not write, --overwrite or not.",
                 )
             elif not self.overwrite:

@@ -69,8 +69,10 @@ def compare(model: Encoder, answers: Sequence[Any]) -> list[list[float]] | None:
         return None
     import numpy as np
 
+    from ..runtime.heads.similarity import cosine
+
     embeddings = np.stack(answers)
-    cosines: list[list[float]] = model.similarity(embeddings, embeddings).tolist()
+    cosines: list[list[float]] = cosine(embeddings, embeddings).tolist()
     return cosines
 
 

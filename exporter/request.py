@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.errors import PlanError
+from ..runtime.errors import BvxError, PlanError
 from ..runtime.manifest import Profile
 from .plan import ExportPlan
 
@@ -17,7 +17,10 @@ _SHAPE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})", re.ASCII)
 
 @dataclass(frozen=True)
 class Request:
-    """What was typed, as it was typed: `precision` and `target` are lists with commas, `profiles` MIN:OPT:MAX."""
+    """What was typed, as it was typed: `precision` and `target` are lists with commas, `profiles` MIN:OPT:MAX.
+
+    `seed` None is 0; any other needs `random_weights` or `allow_new_head`.
+    """
 
     model: str
     task: str | None = None
@@ -30,18 +33,26 @@ class Request:
     out: Path | None = None
     overwrite: bool = False
     random_weights: bool = False
-    seed: int = 0
+    allow_new_head: bool = False
+    seed: int | None = None
 
 
 def make_plan(request: Request) -> ExportPlan:
-    """The plan that `request` asks for, checked. Raises one PlanError that holds every fault."""
-    faults: list[str] = []
+    """The plan that `request` asks for, checked. Raises one error that holds every fault, as ExportPlan.check does."""
+    faults: list[BvxError] = []
     profiles: list[Profile] = []
     for text in request.profiles:
         try:
             profiles.append(read_profile(text))
         except PlanError as error:
-            faults.append(str(error))
+            faults.append(error)
+    if request.seed is not None and not (request.random_weights or request.allow_new_head):
+        faults.append(
+            PlanError(
+                f"--seed {request.seed} is for random weights.",
+                "Add --random-weights or --allow-new-head, or leave --seed out.",
+            )
+        )
     plan = ExportPlan(
         model=request.model,
         out=request.out or default_out(request.model),
@@ -53,17 +64,11 @@ def make_plan(request: Request) -> ExportPlan:
         profiles=tuple(profiles),
         hidden_states=request.hidden_states,
         random_weights=request.random_weights,
-        seed=request.seed,
+        allow_new_head=request.allow_new_head,
+        seed=request.seed or 0,
         overwrite=request.overwrite,
     )
-    try:
-        plan.check()
-    except PlanError as error:
-        if not faults:
-            raise
-        raise PlanError(" ".join([*faults, error.cause]), error.next_step) from error
-    if faults:
-        raise PlanError(" ".join(faults))
+    plan.check(also=faults)
     return plan
 
 

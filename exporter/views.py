@@ -1,4 +1,4 @@
-"""What a person reads: every command's JSON document as lines and tables, still plain data."""
+"""What a person reads: every command's JSON document but the answers', as lines and tables, still plain data."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .layout import Block, Row, Table, format_bytes
+from .layout import Block, Table, Verbatim, format_bytes, shorten
 
 __all__ = [
-    "view_answers",
     "view_bundle",
+    "view_details",
     "view_doctor",
     "view_export",
     "view_verification",
+    "view_versions",
 ]
-
-_SHOWN_TEXT = 70
-_SHOWN_NUMBERS = 6
 
 
 def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -30,13 +28,15 @@ def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
         ("length", f"up to {document['max_length']} tokens, special tokens included"),
         ("inputs", ", ".join(map(_name_tensor, document["inputs"]))),
         ("outputs", ", ".join(map(_name_tensor, document["outputs"]))),
-        *((f"{name}", _shorten(_spell(value))) for name, value in document["head"].items()),
+        *((f"{name}", shorten(_spell(value))) for name, value in document["head"].items()),
         *(("profile", _name_profile(profile)) for profile in document["profiles"]),
         ("tokenizer", _name_tokenizer(document["tokenizer"])),
         ("made by", f"bvx {document['bvx_version']}" + _name_tools(document["tools"])),
     ]
     if model["unexpected_weights"]:
-        facts.append(("unused weights", _shorten(", ".join(model["unexpected_weights"]))))
+        facts.append(("unused weights", shorten(", ".join(model["unexpected_weights"]))))
+    if model["new_weights"]:
+        facts.append(("never trained", shorten(", ".join(model["new_weights"]))))
     yield document["path"]
     yield Table("", (), tuple(facts))
     yield Table(
@@ -48,9 +48,7 @@ def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
         yield from _view_parity(f"Parity of {variant['key']} with PyTorch{_name_place(variant)}", variant["parity"])
         if variant["kept"]:
             yield Table(f"Kept in higher precision in {variant['key']}", (), tuple(variant["kept"].items()))
-    for key, logs in document["passes"].items():
-        rows = tuple((log["name"], str(log["applied"]), _name_refusals(log["refusals"])) for log in logs)
-        yield Table(f"Passes ({key})", ("pass", "applied", "left alone"), rows)
+    yield from _view_passes(document["passes"])
 
 
 def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -58,12 +56,31 @@ def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
     yield f"{_name_model(document['model'])}: {document['family']}, {document['task']}"
     rows = []
     for variant in document["variants"]:
-        worst = max((_or_infinite(row["max_abs"]) for row in variant["parity"]), default=math.inf)
-        parity = f"{worst:.1e} of scale" if variant["parity"] else "not measured"
-        rows.append((variant["key"], format_bytes(variant["bytes"]), parity, variant["state"], variant["file"]))
-    yield Table("", ("variant", "size", "largest difference", "state", "file"), tuple(rows))
+        worst = max(variant["parity"], key=lambda row: _or_infinite(row["max_abs"]), default=None)
+        parity = (
+            ("not measured", "") if worst is None else (f"{_number(worst['max_abs'], '.1e')} of scale", _allowed(worst))
+        )
+        rows.append((variant["key"], format_bytes(variant["bytes"]), *parity, variant["state"]))
+    yield Table("", ("variant", "size", "largest difference", "allowed", "state"), tuple(rows))
     yield f"Bundle: {document['path']}"
-    yield f"Next:   {document['next']}"
+    for number, command in enumerate(document["next"]):
+        yield Verbatim(f"{'' if number else 'Next:':<8}{command}")
+
+
+def view_details(document: Mapping[str, Any], files: Mapping[str, int]) -> Iterator[Block]:
+    """`bvx export --verbose`: what each pass did, and the files (path -> size in bytes) that were written."""
+    yield from _view_passes(document["passes"])
+    yield Table("Files", (), tuple((name, format_bytes(size)) for name, size in files.items()))
+
+
+def view_versions(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx --version`: a line for bvx, for Python, and for each engine."""
+    yield f"bvx {document['bvx']}"
+    yield f"Python {document['python']}"
+    for name, engine in document["engines"].items():
+        yield f"{name} {engine['version']}{_name_providers(engine['providers']) if 'providers' in engine else ''}"
+    if not document["engines"]:
+        yield "no engine: `pip install bvx[cpu]`"
 
 
 def view_verification(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -74,9 +91,16 @@ def view_verification(document: Mapping[str, Any]) -> Iterator[Block]:
             yield f"The first layer that differs is {report['diverged_at']}."
     for divergence in document["divergences"]:
         yield Table("First operator that diverges", (), tuple((k, _spell(v)) for k, v in divergence.items()))
-    yield "Parity holds." if document["passed"] else _FAILED
+    if document["passed"]:
+        yield "Parity holds."
+    else:
+        is_foreign = any(report["variant"].endswith(".onnx") for report in document["reports"])
+        yield _FOREIGN_FAILED if is_foreign else _FAILED
 
 
+_FOREIGN_FAILED = (
+    "Parity FAILED: this graph does not say what its checkpoint says. `bvx export` makes one of the checkpoint that does."
+)
 _FAILED = (
     "Parity FAILED: do not serve this bundle. `bvx verify BUNDLE --against MODEL --bisect` names the first operator "
     "that differs from the checkpoint; `bvx export` makes the bundle anew."
@@ -98,7 +122,10 @@ def view_doctor(document: Mapping[str, Any]) -> Iterator[Block]:
             ("GPU", _name_gpu(document["gpu"])),
         ),
     )
-    yield Table("Engines", (), tuple(document["engines"].items()) or (("none", "pip install bvx[cpu]"),))
+    engines = [*document["engines"].items()] or [("none", "pip install bvx[cpu]")]
+    if document["providers"]:
+        engines.append(("providers", ", ".join(document["providers"])))
+    yield Table("Engines", (), tuple(engines))
     extras = document["extras"].items()
     yield Table(
         "Extras",
@@ -119,45 +146,10 @@ def view_doctor(document: Mapping[str, Any]) -> Iterator[Block]:
         yield Table("Nothing to mend.", (), ())
 
 
-def view_answers(
-    texts: Sequence[str],
-    pairs: Sequence[str] | None,
-    answers: Sequence[Any],
-    cosines: Sequence[Sequence[float]] | None = None,
-) -> Iterator[Block]:
-    """`bvx run`: labels with scores, fillings, or the beginnings of embeddings and the cosine of each with each."""
-    for number, (text, answer) in enumerate(zip(texts, answers, strict=True)):
-        second = f" | {_shorten(pairs[number])}" if pairs else ""
-        yield Table(f"{number + 1}. {_shorten(text) or '(empty text)'}{second}", (), tuple(_answer_rows(answer)))
-    if cosines is not None:
-        numbers = tuple(f"{number}." for number in range(1, len(cosines) + 1))
-        rows = tuple((name, *(f"{value:.4f}" for value in row)) for name, row in zip(numbers, cosines, strict=True))
-        yield Table("Cosine similarity", ("", *numbers), rows)
-
-
-def _answer_rows(answer: Any) -> Iterator[Row]:
-    if isinstance(answer, dict):
-        yield from _answer_rows([answer])
-    elif isinstance(answer, list):
-        for number, item in enumerate(answer, start=1):
-            if isinstance(item, list):
-                yield (f"mask {number}",)
-                yield from _answer_rows(item)
-            elif "sequence" in item:
-                yield item["token_str"].strip() or repr(item["token_str"]), f"{item['score']:.4f}", item["sequence"]
-            else:
-                yield item["label"], f"{item['score']:.4f}"
-    else:
-        yield from _array_rows(answer)
-
-
-def _array_rows(array: Any) -> Iterator[Row]:
-    rows = array if array.ndim > 1 else array[None]
-    shape = f"{array.dtype} [{', '.join(map(str, array.shape))}]"
-    norm = float((rows[0].astype("float64") ** 2).sum()) ** 0.5
-    numbers = " ".join(f"{value:+.4f}" for value in rows[0][:_SHOWN_NUMBERS])
-    where = "" if array.ndim == 1 else " (first token)"
-    yield shape, f"{numbers}{' …' if rows.shape[1] > _SHOWN_NUMBERS else ''}{where}", f"norm {norm:.4f}"
+def _view_passes(passes: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Block]:
+    for key, logs in passes.items():
+        rows = tuple((log["name"], str(log["applied"]), _name_refusals(log["refusals"])) for log in logs)
+        yield Table(f"Passes ({key})", ("pass", "applied", "left alone"), rows)
 
 
 def _view_parity(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
@@ -172,12 +164,12 @@ def _view_parity(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Bloc
             _number(row["cosine"], ".7f"),
             _number(row["argmax"], ".2%"),
             _name_case(row),
-            "passed" if row["passed"] else f"FAILED{_name_allowed(row['allowed'])}",
+            "passed" if row["passed"] else f"FAILED{_name_allowed(row)}",
         )
         for row in rows
     )
-    columns = ("output", "largest", "mean", "cosine", "same argmax", "worst case", f"of {_count(rows)} comparisons")
-    yield Table(title, columns, cells)
+    columns = ("output", "largest", "mean", "cosine", "same argmax", "worst case", "verdict")
+    yield Table(f"{title}: {_count(rows)} comparisons", columns, cells)
 
 
 def _count(rows: Sequence[Mapping[str, Any]]) -> int:
@@ -217,8 +209,17 @@ def _name_case(row: Mapping[str, Any]) -> str:
     return f"{row['case']} ({row['batch']}x{row['length']})" if row["case"] is not None else ""
 
 
-def _name_allowed(allowed: Any) -> str:
-    return f" (allowed {allowed['max_abs']:.1e})" if isinstance(allowed, dict) and "max_abs" in allowed else ""
+def _name_allowed(row: Mapping[str, Any]) -> str:
+    return f" (allowed {_allowed(row)})" if _allowed(row) else ""
+
+
+def _allowed(row: Mapping[str, Any]) -> str:
+    allowed = row["allowed"]
+    return f"{allowed['max_abs']:.1e}" if isinstance(allowed, dict) and "max_abs" in allowed else ""
+
+
+def _name_providers(providers: Sequence[str] | None) -> str:
+    return " (broken: it cannot be imported)" if providers is None else f" ({', '.join(providers)})"
 
 
 def _name_refusals(refusals: Mapping[str, int]) -> str:
@@ -248,8 +249,3 @@ def _or_infinite(value: float | None) -> float:
 
 def _spell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _shorten(text: str) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= _SHOWN_TEXT else f"{one_line[: _SHOWN_TEXT - 1]}…"

@@ -11,6 +11,7 @@ import transformers
 
 from ...runtime.errors import CheckpointError, UnknownFamily, UnsupportedModel
 from ..families import Family, find_family, recognise
+from .config_values import MEND, check_labels, check_values
 
 __all__ = ["choose_family", "complete_config", "read_config", "read_json"]
 
@@ -56,8 +57,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 def choose_family(raw: Mapping[str, Any], asked: str | None) -> Family:
     """The family that was asked for, if the config can be one of its, or else the one that recognises the config.
 
-    Raises UnknownFamily.
+    Raises UnknownFamily, and CheckpointError for a config whose architectures are no names.
     """
+    architectures = raw.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise CheckpointError(f"config.json's architectures are no list of names: {architectures!r}.", MEND)
     if asked is None:
         return recognise(raw)
     family = find_family(asked)
@@ -71,20 +75,26 @@ def choose_family(raw: Mapping[str, Any], asked: str | None) -> Family:
 
 
 def complete_config(raw: Mapping[str, Any], family: Family) -> transformers.PretrainedConfig:
-    """transformers' configuration with its defaults filled in. Raises UnsupportedModel for what bvx cannot export."""
+    """transformers' configuration with its defaults filled in.
+
+    Raises UnsupportedModel for what bvx cannot export, and CheckpointError for values that no model can have.
+    """
     _refuse_unsupported(raw)
+    check_labels(raw)
     prepared = {key: value for key, value in family.prepare_config(raw).items() if key not in _HOW_IT_WAS_RUN}
     prepared.pop("model_type", None)
     config_class = type(transformers.AutoConfig.for_model(family.model_type))
     try:
         # Cutting the feed-forward network into chunks saves memory in training and changes no number.
-        return config_class.from_dict({**prepared, "chunk_size_feed_forward": 0})
+        config = config_class.from_dict({**prepared, "chunk_size_feed_forward": 0})
     except Exception as error:  # transformers checks types and sizes with errors of many kinds
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        words = " ".join(str(error).split()) or type(error).__name__
         raise UnsupportedModel(
-            f"config.json is no configuration of {family.name}: {first_line}",
+            f"config.json is no configuration of {family.name}: {words.rstrip('.')}.",
             "Compare it with the one of a model of this family that is known to work.",
         ) from error
+    check_values(config.to_dict(), config_class().to_dict(), family)
+    return config
 
 
 def _refuse_unsupported(raw: Mapping[str, Any]) -> None:
@@ -94,7 +104,8 @@ def _refuse_unsupported(raw: Mapping[str, Any]) -> None:
             "Export a checkpoint whose model transformers itself implements.",
         )
     if raw.get("quantization_config"):
-        method = raw["quantization_config"].get("quant_method", "unknown method")
+        settings = raw["quantization_config"]
+        method = settings.get("quant_method", "unknown method") if isinstance(settings, dict) else "unknown method"
         raise UnsupportedModel(
             f"The checkpoint's weights are already quantised ({method}).",
             "Export the full-precision checkpoint; bvx quantises it itself (--precision).",

@@ -32,7 +32,7 @@ def test_a_machine_without_an_engine_is_told_what_to_install():
 
 
 def test_an_engine_that_is_too_old_is_a_problem(monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda name: "1.9.2" if name == "onnxruntime" else None)
+    monkeypatch.setattr(doctor, "find_version", lambda name: "1.9.2" if name == "onnxruntime" else None)
     extras = doctor.missing_by_extra()
     assert extras["cpu"] == ["onnxruntime 1.9.2 (wanted 1.24 or newer)"]
     (problem,) = doctor.find_problems({"onnxruntime": "1.9.2"}, extras)
@@ -40,12 +40,12 @@ def test_an_engine_that_is_too_old_is_a_problem(monkeypatch):
 
 
 def test_every_extra_lists_what_it_lacks(monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(doctor, "find_version", lambda name: None)
     extras = doctor.missing_by_extra()
     assert extras["cpu"] == ["onnxruntime"]
     assert {"torch", "transformers", "onnx"} <= set(extras["export"])
     assert "dev" not in extras
-    monkeypatch.setattr(doctor, "_version", lambda name: "9999")
+    monkeypatch.setattr(doctor, "find_version", lambda name: "9999")
     assert not any(doctor.missing_by_extra().values())
 
 

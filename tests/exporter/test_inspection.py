@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from bvx.exporter.answer_views import view_answers
 from bvx.exporter.inspection import describe, describe_export, summarise_rows
 from bvx.exporter.layout import Table, format_bytes, lay_out
-from bvx.exporter.views import view_answers, view_bundle
+from bvx.exporter.views import view_bundle
 from bvx.runtime.bundle import Bundle
 
 
@@ -43,7 +44,9 @@ def test_a_person_reads_the_same(bundle):
 
 def test_the_next_step_of_an_export_can_be_pasted(bundle, tmp_path):
     document = describe_export(bundle.root, tmp_path / "with space", ["careful"])
-    assert f"'{tmp_path}/with space'" in document["next"]
+    run, verify = document["next"]
+    assert run.startswith(f"bvx run '{tmp_path}/with space' ")
+    assert verify == f"bvx verify '{tmp_path}/with space'"
     assert document["warnings"] == ["careful"]
 
 

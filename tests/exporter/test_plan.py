@@ -7,13 +7,23 @@ from pathlib import Path
 import pytest
 
 from bvx.exporter.plan import ExportPlan
-from bvx.runtime.errors import PlanError
+from bvx.exporter.supported import PRECISIONS, TARGETS
+from bvx.exporter.targets import LOWERINGS
+from bvx.runtime.errors import BundleError, BvxError, CheckpointError, PlanError
 from bvx.runtime.manifest import Profile
 
 
 def fault(plan: ExportPlan) -> str:
     with pytest.raises(PlanError) as refused:
         plan.check()
+    return str(refused.value)
+
+
+def fault_on_disk(kind: type[BvxError], plan: ExportPlan) -> str:
+    with pytest.raises(kind) as refused:
+        plan.check()
+    assert refused.value.exit_code == 1
+    assert refused.value.next_step
     return str(refused.value)
 
 
@@ -59,23 +69,56 @@ def test_one_fault_is_said_plainly(changes: dict, part: str, tmp_path: Path):
     assert part in said and "reasons" not in said
 
 
-def test_a_folder_that_is_in_use_needs_overwrite(tmp_path: Path):
+def test_a_bundle_that_is_there_needs_overwrite(tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
     ExportPlan("roberta-base", out).check()
     (out / "bvx.json").write_text("{}")
-    assert "--overwrite" in fault(ExportPlan("roberta-base", out))
+    assert "--overwrite" in fault_on_disk(BundleError, ExportPlan("roberta-base", out))
     ExportPlan("roberta-base", out, overwrite=True).check()
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path, overwrite: bool):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    said = fault_on_disk(BundleError, ExportPlan("roberta-base", tmp_path, overwrite=overwrite))
+    assert "not a bundle" in said and "Pass --overwrite" not in said
 
 
 def test_the_checkpoint_is_never_overwritten(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
-    assert "own folder" in fault(ExportPlan(str(tmp_path), tmp_path, overwrite=True))
+    assert "own folder" in fault_on_disk(BundleError, ExportPlan(str(tmp_path), tmp_path, overwrite=True))
 
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    assert "is a file" in fault(ExportPlan("roberta-base", tmp_path / "file" / "out"))
+    assert "is a file" in fault_on_disk(BundleError, ExportPlan("roberta-base", tmp_path / "file" / "out"))
+
+
+def test_a_mistyped_word_weighs_more_than_what_the_disk_says(tmp_path: Path):
+    (tmp_path / "bvx.json").write_text("{}")
+    said = fault(ExportPlan("./nothing", tmp_path, task="poetry"))
+    assert "for 3 reasons" in said and "no folder ./nothing" in said and "--overwrite" in said
+
+
+@pytest.mark.parametrize("random_weights", [True, False])
+@pytest.mark.parametrize("model", ["./nothing", "/nowhere/at/all", "~/nothing here", "a/b/c", "nothing/", ".\\nothing"])
+def test_what_looks_like_a_path_is_a_missing_folder_and_no_hub_id(tmp_path: Path, model: str, random_weights: bool):
+    plan = ExportPlan(model, tmp_path / "out", random_weights=random_weights)
+    assert f"no folder {model}" in fault_on_disk(CheckpointError, plan)
+
+
+def test_a_file_is_no_checkpoint(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_text("")
+    said = fault_on_disk(CheckpointError, ExportPlan(str(tmp_path / "model.safetensors"), tmp_path / "out"))
+    assert "is a file" in said and str(tmp_path) in said.rpartition("Pass the folder")[2]
+
+
+def test_what_may_be_asked_for_is_what_there_is_a_lowering_for():
+    assert {(target, precision) for target, precisions in TARGETS.items() for precision in precisions} == {
+        (lowering.target, lowering.precision) for lowering in LOWERINGS
+    }
+    assert set(PRECISIONS) == {lowering.precision for lowering in LOWERINGS}
 
 
 def test_a_local_folder_has_no_revision(tmp_path: Path):
@@ -83,6 +126,7 @@ def test_a_local_folder_has_no_revision(tmp_path: Path):
 
 
 def test_random_weights_may_take_the_configuration_of_a_folder(tmp_path: Path):
-    assert "no known architecture" in fault(ExportPlan(str(tmp_path), tmp_path / "out", random_weights=True))
+    plan = ExportPlan(str(tmp_path), tmp_path / "out", random_weights=True)
+    assert "no config.json" in fault_on_disk(CheckpointError, plan)
     (tmp_path / "config.json").write_text("{}")
     ExportPlan(str(tmp_path), tmp_path / "out", random_weights=True).check()

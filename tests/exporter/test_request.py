@@ -45,3 +45,10 @@ def test_faults_in_words_and_in_the_plan_come_together(tmp_path, monkeypatch):
         make_plan(Request("x", precision="int3", profiles=("many", "9x9:1x1:1x1")))
     for word in ("'many'", "9x9:1x1:1x1", "'int3'"):
         assert word in str(caught.value)
+
+
+def test_a_seed_is_for_random_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert make_plan(Request("x")).seed == 0
+    with pytest.raises(PlanError, match="--random-weights"):
+        make_plan(Request("x", seed=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,14 +103,15 @@ def test_ctrl_c_is_one_sentence_and_130(bundle):
         process.stdin.flush()
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == b"Error: Interrupted; nothing was written.\n"
+        assert process.stderr.read() == b"Error: Interrupted.\n"
         assert process.wait() == 130
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
-def test_a_full_disk_under_stdout_is_a_sentence():
+@pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"], ["--version"]], ids=" ".join)
+def test_a_full_disk_under_stdout_is_a_sentence(words):
     with open("/dev/full", "wb") as full:  # noqa: PTH123
-        done = subprocess.run([*BVX, "doctor", "--json"], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        done = subprocess.run([*BVX, *words], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
     assert done.returncode == 1
     assert b"No space left" in done.stderr
     assert b"Traceback" not in done.stderr
@@ -159,9 +161,96 @@ def read_terminal(descriptor) -> bytes:
         return b""
 
 
-def test_when_piped_an_export_draws_nothing(tiny_checkpoint, tmp_path):
+@pytest.mark.parametrize("changes", [{"TERM": "dumb"}, None], ids=["a dumb terminal", "no terminal"])
+def test_elsewhere_a_stage_is_a_line_without_colours_or_moves_of_the_cursor(bundle, tmp_path, changes):
+    words = [sys.executable, "-c", STAGES, "export", str(bundle), "--out", str(tmp_path / "out")]
+    if changes is None:
+        drawn = subprocess.run(words, capture_output=True, env=ENVIRONMENT, check=True).stderr
+    else:
+        drawn = on_a_terminal(words, ENVIRONMENT | changes)
+    assert b"\x1b" not in drawn
+    assert [line for line in drawn.decode().splitlines() if line][:3] == [
+        "capture …",
+        "passes …",
+        "Warning: careful [MASK]",
+    ]
+
+
+@pytest.mark.parametrize("voice", ["-q", "-v"])
+def test_quiet_or_verbose_no_bars_are_drawn_on_a_terminal(bundle, tmp_path, voice):
+    words = [sys.executable, "-c", STAGES, "export", str(bundle), "--out", str(tmp_path / "out"), voice]
+    drawn = on_a_terminal(words, {**ENVIRONMENT, "TERM": "xterm-256color"})
+    assert b"\x1b" not in drawn
+    assert (b"  another" in drawn) is (voice == "-v")
+    assert b"Warning: careful [MASK]" in drawn
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("command", ["inspect", "doctor"])
+def test_an_answer_keeps_within_the_terminal(bundle, command, columns):
+    words = [*BVX, command, *([str(bundle)] if command == "inspect" else [])]
+    shown = on_a_terminal(words, {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": str(columns)})
+    lines = shown.decode().splitlines()
+    assert len(lines) > 10
+    # What has no spaces (a path, a hash) is kept whole, so that it can be copied.
+    assert not [line for line in lines if len(line) > columns and len(line.split()[-1]) < columns // 2]
+
+
+def on_a_terminal(words, environment) -> bytes:
+    """What `words` print on a pseudo-terminal that is stdout and stderr."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        drawn = b"".join(iter(lambda: read_terminal(ours), b""))
+    os.close(ours)
+    assert process.returncode == 0
+    return drawn
+
+
+def test_what_would_command_the_terminal_is_shown_and_not_obeyed(bundle, tmp_path):
+    name = "evil\x1b]0;owned\x07\x9b31m\u202e"
+    copy = tmp_path / f"{name}.bvx"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "bvx.json").read_text())
+    manifest["model"]["id"] = name
+    manifest["head"]["labels"] = [f"{name} {number}" for number in range(len(manifest["head"]["labels"]))]
+    (copy / "bvx.json").write_text(json.dumps(manifest))
+    commands = (
+        ["inspect", copy],
+        ["verify", copy],
+        ["run", copy, name],
+        ["inspect", name],
+        ["run", copy, name, "--json"],
+    )
+    for command in commands:
+        done = run(*command)
+        for stream in (done.stdout.decode(), done.stderr.decode()):
+            assert not set(stream) & set("\x1b\x07\x9b\u202e"), command
+        assert "evil" in done.stdout.decode() + done.stderr.decode() or command[0] == "verify"
+
+
+def test_a_file_that_grows_too_large_is_a_sentence_and_leaves_nothing(tiny_checkpoint, tmp_path):
     folder = tiny_checkpoint("bert", "feature-extraction", tmp_path / "tiny")
-    done = run("export", folder, "--out", tmp_path / "out")
-    assert done.returncode == 0
-    assert done.stderr == b""
-    assert b"Next:" in done.stdout
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+    code = [sys.executable, "-c", limit + BVX[2]]
+    done = run("export", folder, "--out", tmp_path / "out" / "bundle", code=code)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1].startswith("Error: The system says: File too large")
+    assert "ulimit -f" in done.stderr.decode()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]
+
+
+def test_a_hub_that_cannot_be_reached_is_a_sentence_with_the_ways_out(tmp_path):
+    environment = {**ENVIRONMENT, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = run("export", "someone/no-such-model", env=environment, cwd=tmp_path)
+    assert done.returncode == 1
+    error = done.stderr.decode().splitlines()[-1]
+    for word in ("someone/no-such-model", "http://127.0.0.1:9", "--random-weights", "folder"):
+        assert word in error
+
+
+def test_the_version_loads_nothing_heavy():
+    code = "import sys; from bvx.exporter.cli import main; main(['--version']); print(*sys.modules, file=sys.stderr)"
+    done = run(code=[sys.executable, "-c", code])
+    assert b"onnxruntime" in done.stdout
+    assert not HEAVY & set(done.stderr.decode().split())
