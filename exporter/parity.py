@@ -59,6 +59,7 @@ def check(
     progress.stage(f"parity {encoder.variant.key}", len(cases))
     rows: list[ParityRow] = []
     alone: dict[str, tuple[Arrays, Arrays]] = {}
+    by_name = {case.name: case for case in cases}
     needed = {case.inside.alone for case in cases if case.inside}
     for case in cases:
         found = encoder.run(**case.feeds)
@@ -69,6 +70,10 @@ def check(
         compared = _compare_case(case, expected, found, by_itself, dict.fromkeys(outputs, tolerance))
         if not all(row.passed for row in compared):
             allowed = _with_rounding(checkpoint.model, case, expected, tolerance)
+            if case.inside and by_itself:
+                # The text alone has a rounding of its own, which a longer batch may not show.
+                inner = _with_rounding(checkpoint.model, by_name[case.inside.alone], by_itself[0], tolerance)
+                allowed = {name: _wider(allowed[name], inner[name]) for name in allowed}
             compared = _compare_case(case, expected, found, by_itself, allowed)
         rows += compared
         progress.advance(detail=case.name)
@@ -231,6 +236,10 @@ def _with_rounding(model: torch.nn.Module, case: Case, expected: Arrays, toleran
         )
         allowed[name] = replace(tolerance, max_abs=largest, mean_abs=mean)
     return allowed
+
+
+def _wider(one: Tolerance, other: Tolerance) -> Tolerance:
+    return replace(one, max_abs=max(one.max_abs, other.max_abs), mean_abs=max(one.mean_abs, other.mean_abs))
 
 
 def _compare_inside(

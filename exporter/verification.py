@@ -15,6 +15,7 @@ from ..runtime.golden import read_golden
 from ..runtime.loading import load
 from ..runtime.manifest import Manifest, Variant
 from ..runtime.parity import ParityReport
+from .foreign import find_graph, verify_graph
 from .plan import ExportPlan
 from .progress import Progress, Silent
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Verification", "verify"]
 
 _CANONICAL = "onnx/model.onnx"
+
+_LEAVE_OUT = "Leave it out."
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def verify(
     engine: str = "auto",
     bisect: bool = False,
     progress: Progress | None = None,
+    task: str | None = None,
 ) -> Verification:
     """Check every variant of `bundle`, or those of one `precision`, that `engine` serves here.
 
@@ -64,10 +68,18 @@ def verify(
     for the first operator that diverges in each variant that fails: against PyTorch, or without `against` against the
     bundle's canonical graph.
 
+    `bundle` may also be an ONNX file that bvx did not make, or a folder of Optimum or sentence-transformers that holds
+    one: it is compared with `against`, as a graph for `task` where that is not None (see foreign.verify_graph).
+
     Raises BundleError, EngineMismatch, PlanError, and what loading the model raises; CheckpointError when the model is
     not of the bundle's family, task and size.
     """
     progress = progress or Silent()
+    foreign = find_graph(bundle)
+    if foreign is not None:
+        return _verify_foreign(foreign, against, task, precision, engine, bisect, progress)
+    if task is not None:
+        raise PlanError("--task is for graphs that bvx did not make; a bundle says itself what it is for.", _LEAVE_OUT)
     opened = Bundle.open(bundle)
     chosen = list(_choose(opened, precision, engine))
     checkpoint = None if against is None else _load_model(against, opened.manifest, progress)
@@ -83,6 +95,26 @@ def verify(
                     divergences.append(divergence)
             reports.append(report)
     return Verification(tuple(reports), tuple(divergences))
+
+
+def _verify_foreign(
+    file: Path,
+    against: str | None,
+    task: str | None,
+    precision: str | None,
+    engine: str,
+    bisect: bool,
+    progress: Progress,
+) -> Verification:
+    if precision is not None:
+        raise PlanError(f"--precision chooses from a bundle's variants; {file} is one graph, not a bundle.", _LEAVE_OUT)
+    if bisect:
+        raise PlanError(
+            f"--bisect reads the names that bvx gives to operators; {file} was made by another tool.", _LEAVE_OUT
+        )
+    if against is not None:
+        _need("--against", "torch", "transformers", "onnx_ir")
+    return Verification((verify_graph(file, against, task, engine, progress),))
 
 
 def _choose(bundle: Bundle, precision: str | None, engine: str) -> Iterator[tuple[Variant, str]]:
@@ -122,6 +154,7 @@ def _load_model(against: str, manifest: Manifest, progress: Progress) -> Checkpo
         family=manifest.family,
         revision=manifest.model.revision if against == manifest.model.id and not Path(against).exists() else None,
         random_weights=random,
+        allow_new_head=bool(manifest.model.new_weights),
         seed=manifest.model.seed or 0,
     )
     try:
