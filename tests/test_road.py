@@ -48,7 +48,36 @@ AUTO = {
     SIMILARITY: transformers.AutoModel,
     CLASSES: transformers.AutoModelForSequenceClassification,
     FILLINGS: transformers.AutoModelForMaskedLM,
+    "token-classification": transformers.AutoModelForTokenClassification,
+    "question-answering": transformers.AutoModelForQuestionAnswering,
+    "multiple-choice": transformers.AutoModelForMultipleChoice,
+    "text-ranking": transformers.AutoModelForSequenceClassification,
+    "replaced-token-detection": transformers.ElectraForPreTraining,
+    "sentence-order-prediction": transformers.AlbertForPreTraining,
+    "next-sentence-prediction": transformers.BertForNextSentencePrediction,
+    "pretraining-heads": transformers.AutoModelForPreTraining,
 }
+
+OUTPUTS = {
+    "token-classification": ["logits"],
+    "question-answering": ["start_logits", "end_logits"],
+    "multiple-choice": ["logits"],
+    "text-ranking": ["logits"],
+    "replaced-token-detection": ["logits"],
+    "sentence-order-prediction": ["sop_logits"],
+    "next-sentence-prediction": ["logits"],
+    "pretraining-heads": ["prediction_logits", "sop_logits", "seq_relationship_logits"],
+}
+"""The outputs, by transformers' names, of the heads whose answers are compared with transformers beside their files."""
+
+OTHER_CELLS = [
+    *((family, task) for family in FAMILIES for task in list(OUTPUTS)[:4]),
+    ("electra", "replaced-token-detection"),
+    ("albert", "sentence-order-prediction"),
+    ("bert", "next-sentence-prediction"),
+    ("albert", "pretraining-heads"),
+    ("bert", "pretraining-heads"),
+]
 
 CLASS_NAMES = {"id2label": {0: "bad", 1: "so-so", 2: "good"}, "label2id": {"bad": 0, "so-so": 1, "good": 2}}
 
@@ -318,6 +347,27 @@ def test_the_logits_of_every_token_are_transformers_own(cell: Callable, family: 
     found, expected = one.encoder.run(**inputs)["logits"], outputs.logits.numpy()
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("family", "task"), OTHER_CELLS)
+def test_the_outputs_of_every_other_head_are_transformers_own(travel: Callable, family: str, task: str) -> None:
+    names = {"id2label": {0: "score"}, "label2id": {"score": 0}} if task == "text-ranking" else {}
+    one = travel(family, task, **names)
+    inputs = dict(one.tokenizer(TEXTS, PAIRS, padding=True, return_tensors="pt"))
+    found = one.encoder.run(**{name: tensor.numpy() for name, tensor in inputs.items()})
+    if task == "multiple-choice":
+        # transformers reads [batch, choices, length]; the bundle a row for each choice.
+        inputs = {name: tensor[None] for name, tensor in inputs.items()}
+    with torch.no_grad():
+        outputs = one.model(**inputs)
+    expected = {name: outputs[name].numpy() for name in OUTPUTS[task] if name in outputs}
+    if task == "multiple-choice":
+        expected = {"logits": expected["logits"].T}
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert np.abs(values - values[::-1]).max() > 1e-3, "every row says the same"
+        np.testing.assert_allclose(found[name], values, atol=1e-4 * max(1, np.abs(values).max()), err_msg=name)
+    assert bool(one.encoder.verify())
 
 
 def test_the_cells_have_the_shapes_that_they_are_there_for(cell: Callable) -> None:
