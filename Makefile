@@ -10,10 +10,11 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
-SOURCES := $(wildcard *.py) calibration exporter runtime tests $(wildcard examples benchmarks interop)
+# Of docs its Python alone: ruff would format the code in its pages.
+SOURCES := $(wildcard *.py) calibration exporter runtime tests docs/conf.py docs/extensions $(wildcard examples benchmarks interop)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types package check link bench-forms clean peers minilm-bundle interop bench-peers
+.PHONY: help install demo test lint types package docs check link bench-forms clean peers minilm-bundle interop interop-qa bench-peers
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +52,11 @@ package: install ## the wheel in dist/, and the tests of what is in it
 	rm -rf build
 	$(PYTEST) -m package
 
-check: lint types package test ## lint, types, package, test
+docs: install ## the documentation, in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -M html docs build/docs -q -E -n -W --keep-going
+	@echo "build/docs/html/index.html"
+
+check: lint types package docs test ## lint, types, package, docs, test
 
 link: .link/bvx ## the name under which checkers see this checkout
 
@@ -89,6 +94,11 @@ minilm-bundle: $(VENV)/.minilm
 
 interop: minilm-bundle peers interop/node_modules/.installed ## open a bundle with optimum, sentence-transformers, transformers.js
 	$(BIN)/python interop/compare.py $(MINILM_BUNDLE) --peers $(PEERS)/bin/python
+
+SQUAD ?= $(wildcard $(or $(BVX_SHARED),../shared)/data/squad2-dev-half/dev-v2.0.json)
+
+interop-qa: $(VENV)/.installed peers ## question-answering beside transformers' last pipeline for it
+	$(BIN)/python interop/question_answering.py --peers $(PEERS)/bin/python $(addprefix --squad ,$(SQUAD))
 
 bench-peers: $(VENV)/.minilm peers ## measure fp32 beside PyTorch, torch.onnx and Optimum on this machine
 	$(BIN)/python benchmarks/peers.py --peers $(PEERS)/bin/python --minilm "$$($(BIN)/python examples/minilm.py)"

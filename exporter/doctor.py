@@ -75,7 +75,7 @@ _SECRET = ("HF_TOKEN", "HTTPS_PROXY")
 _REQUIREMENT = re.compile(
     r"^([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?:[^;]*?>=\s*([0-9.]+))?[^;]*;.*extra == [\"']([\w-]+)"
 )
-_SKIPPED_EXTRAS = ("dev",)
+_SKIPPED_EXTRAS = ("dev", "docs")
 
 _BROKEN = (
     "onnxruntime is installed, but Python cannot import it; `python -c 'import onnxruntime'` says why. Install it "

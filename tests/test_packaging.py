@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 import bvx
 
-EXTRAS = {"cli", "cpu", "cuda", "dev", "export", "openvino", "report", "serve", "tensorrt", "tensorrt-rtx"}
+EXTRAS = {"cli", "cpu", "cuda", "dev", "docs", "export", "openvino", "report", "serve", "tensorrt", "tensorrt-rtx"}
 RUNTIMES = {"onnxruntime", "onnxruntime-gpu"}
 
 

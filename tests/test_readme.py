@@ -12,9 +12,6 @@ from pathlib import Path
 import pytest
 
 from bvx.exporter.families import known_families
-from bvx.exporter.pipeline import export
-from bvx.exporter.plan import ExportPlan
-from bvx.runtime.heads import find_predictor
 from bvx.runtime.tasks import TASKS
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/bundle.md", "docs/families.md", "docs/cpu.md", "docs/benchmarks.md")
@@ -34,62 +31,6 @@ def readme(root: Path) -> str:
 def commands(readme: str) -> list[list[str]]:
     lines = "".join(blocks(readme, "")).splitlines()
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
-
-
-LOADED = re.compile(r'bvx\.(\w+)\.load\("(.+?)"\)')
-
-TASKS_OF_FILES = {
-    "answers": ("spanbert", "question-answering"),
-    "choices": ("bert", "multiple-choice"),
-    "entities": ("bert", "token-classification"),
-    "features": ("bert", "feature-extraction"),
-    "next": ("bert", "next-sentence-prediction"),
-    "order": ("albert", "sentence-order-prediction"),
-    "pretrained": ("bert", "pretraining-heads"),
-    "ranks": ("bert", "text-ranking"),
-    "replaced": ("electra", "replaced-token-detection"),
-    "sentences": ("bert", "sentence-similarity"),
-    "sentiment": ("bert", "text-classification"),
-    "words": ("bert", "fill-mask"),
-}
-"""What the bundles of the README's examples are made as; each is small and has random weights."""
-
-
-@pytest.fixture(scope="module")
-def bundles(tiny_checkpoint, tmp_path_factory) -> Path:
-    """The folder in which the examples find their bundles."""
-    folder = tmp_path_factory.mktemp("bundles")
-    for name, (family, task) in TASKS_OF_FILES.items():
-        shape = {"num_hidden_layers": 1}
-        if task == "text-ranking":
-            shape |= {"id2label": {0: "score"}, "label2id": {"score": 0}}
-        checkpoint = tiny_checkpoint(family, task, folder / "checkpoints" / name, **shape)
-        export(ExportPlan(str(checkpoint), folder / f"{name}.bvx", task=task, family=family))
-    return folder
-
-
-def run_snippet(snippet: str, folder: Path) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_the_first_snippet_runs_as_it_is_printed(readme, bundles) -> None:
-    snippet = blocks(readme, "python")[0]
-    (name,) = re.findall(r'load\("(.+?)"\)', snippet)
-    (bundles / name).symlink_to("sentences.bvx")
-    similarity, shape = run_snippet(snippet, bundles)
-    assert -1 <= float(similarity.strip("[]")) <= 1
-    assert shape.startswith("(1, ")
-
-
-def test_the_example_of_every_task_runs_as_it_is_printed(readme, bundles) -> None:
-    snippet = blocks(readme, "python")[1]
-    shown = {Path(name).stem: kind for kind, name in LOADED.findall(snippet)}
-    assert shown == {name: find_predictor(task).__name__ for name, (_, task) in TASKS_OF_FILES.items()}
-    assert {task for _, task in TASKS_OF_FILES.values()} == {task.name for task in TASKS}
-    lines = run_snippet(snippet, bundles)
-    assert len(lines) == len(TASKS) and all(lines)
 
 
 def test_every_command_of_make_is_a_target(readme, root) -> None:
