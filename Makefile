@@ -46,11 +46,10 @@ lint: install ## ruff: rules and format
 types: install link ## mypy, strict
 	$(BIN)/mypy
 
-package: install ## the wheel in dist/, and the tests of what is in it
-	rm -rf build dist
+package: install ## the wheel, in dist/
+	rm -rf build/lib build/bdist* dist
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
-	rm -rf build
-	$(PYTEST) -m package
+	rm -rf build/lib build/bdist*
 
 docs: install ## the documentation, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -M html docs build/docs -q -E -n -W --keep-going

@@ -99,7 +99,8 @@ def view_verification(document: Mapping[str, Any]) -> Iterator[Block]:
 
 
 _FOREIGN_FAILED = (
-    "Parity FAILED: this graph does not say what its checkpoint says. `bvx export` makes one of the checkpoint that does."
+    "Parity FAILED: this graph does not say what its checkpoint says. `bvx export` makes one of the checkpoint "
+    "that does."
 )
 _FAILED = (
     "Parity FAILED: do not serve this bundle. `bvx verify BUNDLE --against MODEL --bisect` names the first operator "

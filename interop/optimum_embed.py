@@ -21,7 +21,7 @@ def main(bundle: str) -> None:
     if request["normalize"]:
         embeddings = torch.nn.functional.normalize(embeddings)
     tool = f"optimum-onnx {version('optimum-onnx')}, onnxruntime {onnxruntime.__version__}"
-    print(json.dumps({"tool": tool, "embeddings": embeddings.tolist()}))
+    print(json.dumps({"tool": tool, "answers": embeddings.tolist()}))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main(bundle: str) -> None:
     model = SentenceTransformer(bundle, backend="onnx", model_kwargs=options)
     embeddings = model.encode(json.load(sys.stdin)["texts"], show_progress_bar=False)
     tool = f"sentence-transformers {version('sentence-transformers')}, onnxruntime {onnxruntime.__version__}"
-    print(json.dumps({"tool": tool, "embeddings": embeddings.tolist()}))
+    print(json.dumps({"tool": tool, "answers": embeddings.tolist()}))
 
 
 if __name__ == "__main__":

@@ -16,4 +16,4 @@ const embeddings = await embed(texts, { pooling: 'mean', normalize });
 
 const runtime = createRequire(import.meta.url)('onnxruntime-node/package.json').version;
 const tool = `transformers.js ${env.version}, onnxruntime-node ${runtime}`;
-console.log(JSON.stringify({ tool, embeddings: embeddings.tolist() }));
+console.log(JSON.stringify({ tool, answers: embeddings.tolist() }));

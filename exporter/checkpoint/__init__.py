@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from ...runtime.manifest import ModelInfo
-from ...runtime.tasks import Task, find_task
+from ...runtime.tasks import TASKS, Task, find_task
 from ..families import Family, find_architecture, find_family, recognise
 from ..plan import ExportPlan
 from ..progress import Progress, Silent
@@ -24,6 +24,9 @@ from .tokenizer import FrozenTokenizer, freeze_folder
 from .weights import Loaded, drops_pooler, load_weights, settle
 
 __all__ = ["Checkpoint", "FrozenTokenizer", "checkpoint_from_model", "load_checkpoint"]
+
+_CHAINED = ("sentence-similarity", "text-ranking")
+"""The tasks of sentence-transformers' own models."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +67,13 @@ def load_checkpoint(plan: ExportPlan, progress: Progress | None = None) -> Check
         return _random_checkpoint(plan, progress)
     source = find_checkpoint(plan.model, plan.revision, progress)
     progress.stage("load")
-    modules = read_modules(source.folder) if (source.folder / "modules.json").is_file() else None
+    modules = _read_modules(source, plan)
     raw, folder = _read(source, modules)
     family = choose_family(raw, plan.family)
-    task = choose_task(plan.task, raw, source.folder)
+    task = choose_task(plan.task, raw, modules)
     family.outputs(task)  # Raises for an objective that the family was not pre-trained with.
     config = complete_config(raw, family)
-    if plan.allow_new_head and not _is_made_for(raw, task):
+    if plan.allow_new_head and not _has_head(raw, task):
         _shape_new_head(config, task)
     loaded = load_weights(folder, config, family, task, allow_new_head=plan.allow_new_head, seed=plan.seed)
     if loaded.new:
@@ -83,7 +86,8 @@ def load_checkpoint(plan: ExportPlan, progress: Progress | None = None) -> Check
         folder, facts, family, max_length=family.usable_length(facts), lowercase_first=lowercase_first
     )
     seed = plan.seed if loaded.new else None
-    return _assemble(loaded, family, task, tokenizer, source, modules, progress, seed=seed)
+    embeds = modules if modules and modules.pooling else None
+    return _assemble(loaded, family, task, tokenizer, source, embeds, progress, seed=seed)
 
 
 def checkpoint_from_model(
@@ -111,9 +115,20 @@ def checkpoint_from_model(
     return _assemble(loaded, family, find_task(task), tokenizer, source, None, Silent())
 
 
+def _read_modules(source: Source, plan: ExportPlan) -> Modules | None:
+    if not (source.folder / "modules.json").is_file():
+        return None
+    # What follows the encoder is of no interest to a task that the encoder is for by itself.
+    return read_modules(source.folder, whole=plan.task is None or find_task(plan.task).name in _CHAINED)
+
+
 def _read(source: Source, modules: Modules | None) -> tuple[dict[str, Any], Path]:
     folder = source.folder / modules.transformer if modules else source.folder
-    return read_config(folder), folder
+    raw = read_config(folder)
+    if modules and modules.activation:
+        # A bundle has no modules.json for it: config.json is where every sentence-transformers looks then.
+        raw["sentence_transformers"] = {"activation_fn": modules.activation}
+    return raw, folder
 
 
 def _random_checkpoint(plan: ExportPlan, progress: Progress) -> Checkpoint:
@@ -133,7 +148,7 @@ def _random_checkpoint(plan: ExportPlan, progress: Progress) -> Checkpoint:
     task = find_task("sentence-similarity") if is_embedder else choose_task(plan.task, raw, None)
     family.outputs(task)
     config = complete_config(raw, family)
-    if not _is_made_for(raw, task):
+    if not _has_head(raw, task):
         _shape_new_head(config, task)
     facts = config.to_dict()
     max_length = family.usable_length(facts)
@@ -165,7 +180,7 @@ def _assemble(
     facts = config.to_dict()
     max_length = family.usable_length(facts)
     if task.name == "sentence-similarity" and modules is None:
-        progress.warn("The checkpoint has no modules.json; its embeddings are the mean over tokens, not normalised.")
+        progress.warn("The checkpoint does not say how to pool: embeddings are the mean over tokens, not normalised.")
         modules = plain_modules(int(facts["hidden_size"]), max_length, normalize=False)
     files = {"config.json": _config_json(config)}
     if task.name == "sentence-similarity" and modules is not None:
@@ -181,7 +196,7 @@ def _assemble(
         family=family,
         task=task,
         outputs=outputs,
-        head=modules.head if is_embedder and modules else describe_head(task, facts, tokenizer),
+        head=modules.head if is_embedder and modules else describe_head(task, outputs, facts, tokenizer),
         tokenizer=tokenizer,
         model_info=ModelInfo(source.id, source.revision, random, parameters, loaded.unexpected, seed, loaded.new),
         max_length=max_length,
@@ -189,8 +204,10 @@ def _assemble(
     )
 
 
-def _is_made_for(raw: Mapping[str, Any], task: Task) -> bool:
-    return any(str(name).endswith(task.architectures) for name in raw.get("architectures") or ())
+def _has_head(raw: Mapping[str, Any], task: Task) -> bool:
+    """Whether the checkpoint was made with the class of model that this task needs."""
+    endings = tuple(ending for one in TASKS if one.auto_class == task.auto_class for ending in one.architectures)
+    return any(str(name).endswith(endings) for name in raw.get("architectures") or ())
 
 
 def _shape_new_head(config: Any, task: Task) -> None:

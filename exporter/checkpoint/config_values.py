@@ -57,8 +57,9 @@ def check_values(config: Mapping[str, Any], known: Mapping[str, Any], family: Fa
     for name in _SIZES:
         if name in known and not (_is_int(config.get(name)) and config[name] > 0):
             raise CheckpointError(f"config.json says {name} {config.get(name)!r}; it has to be a number above 0.", MEND)
-    hidden, heads = config["hidden_size"], config["num_attention_heads"]
-    if hidden % heads:
+    # Some families call them otherwise, DistilBERT "dim" and "n_heads".
+    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    if hidden and heads and hidden % heads:
         raise CheckpointError(
             f"config.json says hidden_size {hidden} and num_attention_heads {heads}, which does not divide it.", MEND
         )

@@ -1,10 +1,10 @@
-"""How a sentence-transformers checkpoint turns token states into one embedding: modules.json and what it names."""
+"""What a sentence-transformers checkpoint does beyond its encoder: modules.json and what it names."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +23,9 @@ _FLAGS = {
 }
 """The older form of 1_Pooling/config.json, in the order in which sentence-transformers joins several of them."""
 
-_KEPT = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+_SETTINGS = "config_sentence_transformers.json"
+_KEPT = ("modules.json", "sentence_bert_config.json", _SETTINGS)
+_SIGMOID = "torch.nn.modules.activation.Sigmoid"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Modules:
 
     `lowercase` is sentence_bert_config.json's do_lower_case: texts are lowercased before they are tokenised;
     `max_length` its max_seq_length, the length in tokens that sentence-transformers cuts texts to, where it says one.
-    `files` are the files to keep, by their path in the bundle.
+    `files` are the files to keep, by their path in the bundle. A cross-encoder pools nothing; `activation` is the class
+    that it applies to its logits, None for what is no cross-encoder.
     """
 
     transformer: str
@@ -41,41 +44,63 @@ class Modules:
     lowercase: bool = False
     max_length: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    activation: str | None = None
 
     @property
     def head(self) -> dict[str, Any]:
         return {"pooling": list(self.pooling), "normalize": self.normalize}
 
 
-def read_modules(root: Path) -> Modules:
-    """What the folder's modules.json says. Raises CheckpointError, and UnsupportedModel for modules bvx cannot do."""
-    try:
-        entries = json.loads((root / "modules.json").read_text(encoding="utf-8"))
-        kinds = [(str(entry["type"]).rpartition(".")[2], str(entry.get("path", ""))) for entry in entries]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{root / 'modules.json'} cannot be read: {error}.", "Download it again.") from error
+def read_modules(root: Path, *, whole: bool = True) -> Modules:
+    """What the folder's modules.json says, or where not `whole` of its encoder alone, whatever follows it.
+
+    Raises CheckpointError, and UnsupportedModel for modules bvx cannot do.
+    """
+    entries, kinds = _read_chain(root)
+    settings = read_json(root / _SETTINGS) if (root / _SETTINGS).is_file() else {}
     names = [kind for kind, _ in kinds]
+    transformer = root / kinds[0][1]
+    bert = transformer / "sentence_bert_config.json"
+    own = read_json(bert) if bert.is_file() else {}
+    lowercase, longest = bool(own.get("do_lower_case")), own.get("max_seq_length")
+    encoder = Modules(kinds[0][1], (), False, lowercase, int(longest) if longest else None)
+    if not whole:
+        return encoder
+    _refuse_prompts(settings)
+    if names == ["Transformer"] and settings.get("model_type") == "CrossEncoder":
+        return replace(encoder, activation=str(settings.get("activation_fn") or _SIGMOID))
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise UnsupportedModel(
             f"modules.json chains {' > '.join(names)}; bvx knows Transformer > Pooling, with Normalize or without.",
             "Export the encoder alone with --task feature-extraction.",
         )
-    for _, path in kinds:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise CheckpointError(f"modules.json names a folder outside the checkpoint: {path}.", "Do not trust it.")
-    _refuse_prompts(root)
-    transformer, pooling = root / kinds[0][1], root / kinds[1][1] / "config.json"
+    pooling = root / kinds[1][1] / "config.json"
     files = {name: (root / name).read_bytes() for name in _KEPT if (root / name).is_file()}
-    bert = transformer / "sentence_bert_config.json"
     if bert.is_file():
         files["sentence_bert_config.json"] = bert.read_bytes()
     files[pooling.relative_to(root).as_posix()] = pooling.read_bytes() if pooling.is_file() else b"{}"
     if kinds[0][1]:
         files["modules.json"] = _flattened(entries)
-    settings = read_json(bert) if bert.is_file() else {}
-    modes = _pooling(read_json(pooling), pooling)
-    lowercase, longest = bool(settings.get("do_lower_case")), settings.get("max_seq_length")
-    return Modules(kinds[0][1], modes, "Normalize" in names, lowercase, int(longest) if longest else None, files)
+    return replace(encoder, pooling=_pooling(read_json(pooling), pooling), normalize="Normalize" in names, files=files)
+
+
+def _read_chain(root: Path) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """modules.json, and of each module in it the kind and the folder."""
+    try:
+        entries = json.loads((root / "modules.json").read_text(encoding="utf-8"))
+        kinds = [(str(entry["type"]).rpartition(".")[2], str(entry.get("path", ""))) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{root / 'modules.json'} cannot be read: {error}.", "Download it again.") from error
+    if not kinds or kinds[0][0] != "Transformer":
+        raise UnsupportedModel(
+            f"modules.json chains {' > '.join(kind for kind, _ in kinds) or 'nothing'}; bvx exports chains that begin "
+            "with a Transformer.",
+            "Pass the folder of its encoder, if it has one.",
+        )
+    for _, path in kinds:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise CheckpointError(f"modules.json names a folder outside the checkpoint: {path}.", "Do not trust it.")
+    return entries, kinds
 
 
 def plain_modules(hidden_size: int, max_length: int, *, normalize: bool) -> Modules:
@@ -111,9 +136,7 @@ def _pooling(settings: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     return modes
 
 
-def _refuse_prompts(root: Path) -> None:
-    path = root / "config_sentence_transformers.json"
-    settings = read_json(path) if path.is_file() else {}
+def _refuse_prompts(settings: Mapping[str, Any]) -> None:
     name = settings.get("default_prompt_name")
     if name and (settings.get("prompts") or {}).get(name):
         raise UnsupportedModel(

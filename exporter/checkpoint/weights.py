@@ -17,9 +17,10 @@ import torch
 import transformers
 
 from ...runtime.errors import CheckpointError, UnsupportedModel
-from ...runtime.tasks import TASKS, Task
+from ...runtime.tasks import Task
 from ..families import Family
 from .config import read_json
+from .misfits import check_fit
 
 __all__ = ["Loaded", "drops_pooler", "load_weights", "model_class", "settle"]
 
@@ -78,8 +79,7 @@ def _load_checked(
     if with_pooler and _lacks_pooler(model, info):
         with_pooler = False
         model, info = _load(folder, config, task, safetensors, False)
-    _refuse_misfits(info)
-    new = _refuse_missing(model, info, config, task, allow_new_head)
+    new = check_fit(model, info, config.architectures or (), task, allow_new_head=allow_new_head)
     return Loaded(settle(model, task), tuple(sorted(info["unexpected_keys"])), with_pooler, new)
 
 
@@ -220,56 +220,6 @@ def _pooler(names: Any) -> set[str]:
 def _lacks_pooler(model: torch.nn.Module, info: Mapping[str, Any]) -> bool:
     wanted = _pooler(model.state_dict())
     return bool(wanted) and wanted == _pooler(info["missing_keys"])
-
-
-def _refuse_misfits(info: Mapping[str, Any]) -> None:
-    if info["mismatched_keys"]:
-        rows = "; ".join(
-            f"{name} is {tuple(found)}, wanted {tuple(wanted)}"
-            for name, found, wanted in sorted(info["mismatched_keys"])
-        )
-        raise CheckpointError(
-            f"Weights do not have the shapes that config.json says: {rows}.",
-            "The files belong to different models; download the checkpoint again.",
-        )
-    if info.get("error_msgs"):
-        raise CheckpointError(f"Weights cannot be loaded: {info['error_msgs']}.", "Download the checkpoint again.")
-
-
-def _refuse_missing(
-    model: Any, info: Mapping[str, Any], config: transformers.PretrainedConfig, task: Task, allow_new_head: bool
-) -> tuple[str, ...]:
-    """The weights that are missing and may be: those of a new head."""
-    missing = sorted(info["missing_keys"])
-    if not missing:
-        return ()
-    listed = ", ".join(missing)
-    base = f"{model.base_model_prefix}."
-    # BERT's classifier reads the pooler, which a language model's checkpoint lacks: it is missing with the head.
-    body = [name for name in missing if name.startswith(base) and not name.startswith(f"{base}pooler.")]
-    is_head = model.base_model is not model and not body
-    if is_head and allow_new_head:
-        return tuple(missing)
-    if is_head:
-        made_for = ", ".join(config.architectures or ()) or "a base model"
-        raise CheckpointError(
-            f"The checkpoint (made as {made_for}) has no head for {task.name}; these weights are missing: {listed}.",
-            f"Use --task {_fitting(config, task)}, or a checkpoint that was fine-tuned for {task.name}; to plan with "
-            "an untrained head, --allow-new-head.",
-        )
-    unexpected = ", ".join(sorted(info["unexpected_keys"])) or "none"
-    raise CheckpointError(
-        f"The checkpoint misses these weights ({len(missing)}): {listed} (weights without a place: {unexpected}).",
-        "Download the checkpoint again, or check that config.json and --family are this checkpoint's own.",
-    )
-
-
-def _fitting(config: transformers.PretrainedConfig, refused: Task) -> str:
-    for name in config.architectures or ():
-        for task in TASKS:
-            if task is not refused and name.endswith(task.architectures):
-                return task.name
-    return "feature-extraction"
 
 
 @contextmanager

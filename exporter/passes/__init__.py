@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import onnx_ir as ir
 
 from ...runtime.manifest import PassLog
-from . import constants, decoders, gelu, heads, linears, mask, names, positions, reshapes, sharing, token_types
+from . import choices, constants, decoders, gelu, heads, linears, mask, names, positions, reshapes, sharing, token_types
 
 __all__ = ["CANONICAL", "Pass", "run_passes"]
 
@@ -20,6 +20,7 @@ CANONICAL: tuple[Pass, ...] = (
     sharing.share_weights,  # first: what follows recognises one weight by its one initializer
     decoders.keep_tied_tables,  # before linears, which would store the table's transpose beside it
     linears.transpose_weights,  # before constants, whose folding would hide which weight was transposed
+    choices.drop_choices,  # before constants, which removes what it leaves; mask and positions start at the inputs
     constants.fold_constants,  # shape arithmetic is readable to the passes below only when folded
     token_types.drop_token_types,  # families without token types still add row 0 of a one-row table
     positions.slice_positions,

@@ -69,13 +69,9 @@ class MaskFiller(Encoder):
         `max_length` tokens is cut with `truncate` and refused without. At most `batch_size` texts run at once. Raises
         InputError for a text without a mask, and for texts or options that cannot be used.
         """
-        options = self._options(top_k, targets)
-        return self._answer(texts, pairs, options, truncate=truncate, batch_size=batch_size)
-
-    def _options(self, top_k: int, targets: str | Sequence[str] | None) -> FillMaskOptions:
-        check_top_k(top_k)
         head: Any = self._read_texts().head
-        return FillMaskOptions(top_k, None if targets is None else head.find_targets(targets))
+        options = head.read_options(top_k, targets)
+        return self._answer(texts, pairs, options, truncate=truncate, batch_size=batch_size)
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,12 @@ class FillMaskHead(TextHead):
             text = text.replace(" " + mark, mark.rstrip())
         return text
 
-    def find_targets(self, targets: str | Sequence[str]) -> NDArray[np.int64]:
+    def read_options(self, top_k: int, targets: str | Sequence[str] | None) -> FillMaskOptions:
+        """What a caller asked for. Raises InputError for what cannot be used."""
+        check_top_k(top_k)
+        return FillMaskOptions(top_k, None if targets is None else self._find_targets(targets))
+
+    def _find_targets(self, targets: str | Sequence[str]) -> NDArray[np.int64]:
         """The ids of these tokens, ascending. Raises InputError for what is no token."""
         if not isinstance(targets, (str, Sequence)):
             raise InputError(f"targets is {type(targets).__name__}.", "Give a token, or a list of tokens.")

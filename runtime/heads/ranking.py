@@ -58,6 +58,8 @@ class Reranker(Encoder):
             check_top_k(top_k, "or None for all documents")
         if not isinstance(query, str):
             raise InputError(f"The query is {type(query).__name__}, not str.", "Give one query at a time.")
+        if isinstance(documents, str):
+            raise InputError("documents is a single text.", "Give a list of texts.")
         texts = as_list(documents, "documents")
         scores = self([query] * len(texts), texts, truncate=truncate, batch_size=batch_size)
         order = sorted(range(len(texts)), key=lambda index: -scores[index])
@@ -73,7 +75,7 @@ class RankingHead(TextHead):
 
     def check_output(self, spec: TensorSpec) -> None:
         check_rank(spec, "batch", "score")
-        if spec.shape[1] not in (1, "score") and isinstance(spec.shape[1], int):
+        if isinstance(spec.shape[1], int) and spec.shape[1] != 1:
             raise BundleError(
                 f"The graph gives {spec.shape[1]} logits for a pair; a cross-encoder that ranks gives one.",
                 "Export the model with --task text-classification.",

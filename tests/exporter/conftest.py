@@ -26,8 +26,28 @@ from bvx.exporter.families import Family, known_families
 from bvx.exporter.passes import run_passes
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan
+from bvx.runtime.errors import UnsupportedModel
 from bvx.runtime.manifest import PassLog
-from bvx.runtime.tasks import find_task
+from bvx.runtime.tasks import TASKS, Task, find_task
+
+SHAPES: Mapping[str, Mapping[str, int]] = {"text-ranking": {"num_labels": 1}}
+"""What a task asks of a configuration."""
+
+
+def has(family: Family, task: Task) -> bool:
+    try:
+        return bool(family.outputs(task))
+    except UnsupportedModel:
+        return False
+
+
+CELLS = [(family.name, task.name) for family in known_families().values() for task in TASKS if has(family, task)]
+
+
+@pytest.fixture(scope="session", params=CELLS, ids="-".join)
+def cell(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Every family with every task that it has, by their names."""
+    return request.param
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,8 @@ class Captured:
         """What transformers says, with the mask of two dimensions that a user passes."""
         hidden = any(name.startswith("hidden_states.") for name in self.outputs)
         tensors = {name: torch.from_numpy(value) for name, value in feeds.items()}
+        if self.task == "multiple-choice":
+            return self._choose(tensors)
         with torch.no_grad():
             found = self.model(**tensors, output_hidden_states=hidden)
         answers = {}
@@ -81,6 +103,12 @@ class Captured:
             answers[name] = (found[kind][int(index)] if index else found[kind]).numpy()
         return answers
 
+    def _choose(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+        """transformers' own forward, which reads [texts, choices, length]: the rows are the choices of one text."""
+        with torch.no_grad():
+            found = type(self.model).forward(self.model, **{name: value[None] for name, value in tensors.items()})
+        return {"logits": found.logits.T.numpy()}
+
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Callable[..., torch.nn.Module]:
@@ -88,7 +116,8 @@ def tiny_model() -> Callable[..., torch.nn.Module]:
 
     def make(family_name: str, task_name: str, **shape: object) -> torch.nn.Module:
         family = known_families()[family_name]
-        model = make_random_model(complete_config({**family.tiny, **shape}, family), find_task(task_name), seed=0)
+        raw = {**family.tiny, **SHAPES.get(task_name, {}), **shape}
+        model = make_random_model(complete_config(raw, family), find_task(task_name), seed=0)
         torch.manual_seed(1)
         with torch.no_grad():
             for parameter in model.parameters():
@@ -104,8 +133,7 @@ def capture_of() -> Callable[..., Captured]:
 
     def make(model: torch.nn.Module, family_name: str, task_name: str, hidden_states: int = 0) -> Captured:
         family, task = known_families()[family_name], find_task(task_name)
-        outputs = tuple(name for name in task.outputs if family.pooler or name != "pooler_output")
-        outputs += tuple(f"hidden_states.{index}" for index in range(hidden_states))
+        outputs = family.outputs(task) + tuple(f"hidden_states.{index}" for index in range(hidden_states))
         raw = capture(model, family.inputs, outputs)
         return Captured(family, task.name, model.config.to_dict(), model, outputs, raw)
 
@@ -202,7 +230,7 @@ def exported(
     @cache
     def make(family: str, task: str) -> Exported:
         home = tmp_path_factory.mktemp(f"{family}-{task}")
-        folder = tiny_checkpoint(family, task, home / "checkpoint", initializer_range=0.4)
+        folder = tiny_checkpoint(family, task, home / "checkpoint", initializer_range=0.4, **SHAPES.get(task, {}))
         plan = ExportPlan(str(folder), home / "bundle", task=task, family=family)
         export(plan)
         return Exported(folder, plan.out, load_checkpoint(plan))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
-from bvx.exporter.capture import OPSET, Named, capture
+from bvx.exporter.capture import OPSET, Named, _expand_mask, capture
+from bvx.exporter.families import known_families
 from bvx.runtime.errors import UnsupportedModel
+from bvx.runtime.tasks import find_task
 
 FAMILIES = ("albert", "bert", "electra", "roberta", "spanbert")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -21,32 +25,52 @@ def batch():
     return {"input_ids": torch.where(mask == 1, ids, torch.ones_like(ids)), "attention_mask": mask}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("task", ["feature-extraction", "fill-mask", "text-classification"])
-def test_a_mask_of_four_dimensions_means_what_the_one_of_two_means(tiny_model, batch, family, task):
-    model = tiny_model(family, task)
-    name = "last_hidden_state" if task == "feature-extraction" else "logits"
+@contextmanager
+def expanding(model):
+    """While it lasts the model's base gets the mask that is captured, of four dimensions."""
+    hook = model.base_model.register_forward_pre_hook(_expand_mask, with_kwargs=True)
+    try:
+        yield model
+    finally:
+        hook.remove()
+
+
+def states_of(model, batch):
+    with expanding(model), torch.no_grad():
+        return Named(model, ["last_hidden_state"])(**batch)[0]
+
+
+def test_a_mask_of_four_dimensions_means_what_the_one_of_two_means(tiny_model, batch, cell):
+    family, task = cell
+    model = tiny_model(family, task, num_hidden_layers=1)
+    outputs = known_families()[family].outputs(find_task(task))
     with torch.no_grad():
-        (found,) = Named(model, [name])(**batch)
-        torch.testing.assert_close(found, model(**batch)[name], rtol=1e-5, atol=1e-5)
+        expected = model(**batch)
+        with expanding(model):
+            found = Named(model, outputs)(**batch)
+    for name, value in zip(outputs, found, strict=True):
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_mask_is_read(tiny_model, batch, family):
-    named = Named(tiny_model(family, "feature-extraction"), ["last_hidden_state"])
-    with torch.no_grad():
-        (masked,) = named(**batch)
-        (unmasked,) = named(**{**batch, "attention_mask": torch.ones_like(batch["attention_mask"])})
+    model = tiny_model(family, "feature-extraction")
+    masked = states_of(model, batch)
+    unmasked = states_of(model, {**batch, "attention_mask": torch.ones_like(batch["attention_mask"])})
     assert (masked[0] - unmasked[0]).abs().max() < 1e-5
     assert all((masked[row] - unmasked[row]).abs().max() > 1e-3 for row in range(1, 5))
 
 
 def test_a_mask_that_counts_is_taken_for_yes_and_no(tiny_model, batch):
-    named = Named(tiny_model("bert", "feature-extraction"), ["last_hidden_state"])
-    with torch.no_grad():
-        (ones,) = named(**batch)
-        (sevens,) = named(**{**batch, "attention_mask": 7 * batch["attention_mask"]})
-    torch.testing.assert_close(sevens, ones)
+    model = tiny_model("bert", "feature-extraction")
+    sevens = states_of(model, {**batch, "attention_mask": 7 * batch["attention_mask"]})
+    torch.testing.assert_close(sevens, states_of(model, batch))
+
+
+def test_the_mask_is_as_it_was_when_the_capture_is_over(tiny_model, batch):
+    model = tiny_model("bert", "feature-extraction", num_hidden_layers=1)
+    capture(model, INPUTS, ["last_hidden_state"])
+    assert not model._forward_pre_hooks and not model.base_model._forward_pre_hooks
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from bvx.exporter import families
 from bvx.exporter.families import Family, find_family, known_architectures, known_families, recognise
-from bvx.runtime.errors import UnknownFamily
+from bvx.runtime.errors import UnknownFamily, UnsupportedModel
+from bvx.runtime.tasks import TASKS, Task
 
 ALL = ["albert", "bert", "electra", "roberta", "spanbert"]
 
@@ -69,6 +70,52 @@ def test_shared_layers_count_as_often_as_they_run():
     assert albert.layers(config) == 18
     assert albert.layer_norms(config, "feature-extraction") == 37
     assert albert.layer_norms(config, "fill-mask") == 38
+
+
+OBJECTIVES = {
+    "albert": {
+        "sentence-order-prediction": ("sop_logits",),
+        "pretraining-heads": ("prediction_logits", "sop_logits"),
+    },
+    "bert": {
+        "next-sentence-prediction": ("logits",),
+        "pretraining-heads": ("prediction_logits", "seq_relationship_logits"),
+    },
+    "electra": {"replaced-token-detection": ("logits",)},
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("task", [task for task in TASKS if task.objective], ids=lambda task: task.name)
+def test_an_objective_belongs_to_the_families_that_were_trained_for_it(name: str, task: Task):
+    family, own = known_families()[name], OBJECTIVES.get(name, {})
+    if task.name in own:
+        assert family.outputs(task) == own[task.name]
+        assert set(own[task.name]) <= set(task.outputs)
+        return
+    trained = ", ".join(other for other in ALL if task.name in OBJECTIVES.get(other, {}))
+    with pytest.raises(UnsupportedModel) as refused:
+        family.outputs(task)
+    assert f"{name} models were not pre-trained for {task.name}; {trained} models are" in refused.value.cause
+    assert refused.value.next_step.endswith(f"{', '.join(own) or 'none but fill-mask'}.")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_family_has_every_other_task(name: str):
+    family = known_families()[name]
+    for task in TASKS:
+        if not task.objective:
+            assert family.outputs(task) == tuple(
+                output for output in task.outputs if output != "pooler_output" or name != "electra"
+            )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_language_models_head_has_a_norm_of_its_own(name: str):
+    family = known_families()[name]
+    counts = {task.name: family.layer_norms(family.tiny, task.name) for task in TASKS}
+    most = {task for task, count in counts.items() if count == max(counts.values())}
+    assert most == {"fill-mask", "pretraining-heads"} and max(counts.values()) == min(counts.values()) + 1
 
 
 def test_a_new_family_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
-from bvx.exporter.answer_views import view_answers
 from bvx.exporter.inspection import describe, describe_export, summarise_rows
 from bvx.exporter.layout import Table, format_bytes, lay_out
 from bvx.exporter.views import view_bundle
@@ -40,6 +38,14 @@ def test_a_person_reads_the_same(bundle):
     text = "\n".join(lay_out(view_bundle(describe(bundle))))
     for word in ("electra, text-classification", "fp32/cpu", "verified", "input_ids int64", "LABEL_0", "logits"):
         assert word in text
+
+
+def test_weights_that_were_never_trained_are_named(bundle):
+    document = describe(bundle)
+    assert "never trained" not in "\n".join(lay_out(view_bundle(document)))
+    document["model"]["new_weights"] = ["classifier.bias", "classifier.weight"]
+    (line,) = (line for line in lay_out(view_bundle(document)) if "never trained" in line)
+    assert line.endswith("classifier.bias, classifier.weight")
 
 
 def test_the_next_step_of_an_export_can_be_pasted(bundle, tmp_path):
@@ -83,20 +89,3 @@ def test_sizes_are_decimal(count, text):
 def test_columns_line_up_with_wide_and_combining_characters():
     lines = list(lay_out([Table("", ("name", "n"), (("漢字", "1"), ("e\u0301te", "2"), ("four", "3")))]))
     assert lines == ["name  n", "漢字  1", "e\u0301te   2", "four  3"]
-
-
-def test_answers_of_every_shape_are_shown():
-    fillings = [{"score": 0.5, "token": 1, "token_str": " a", "sequence": "x a"}]
-    answers = [
-        {"label": "good", "score": 0.75},
-        [{"label": "good", "score": 0.75}, {"label": "bad", "score": 0.25}],
-        fillings,
-        [fillings, fillings],
-        np.ones(8, np.float32),
-        np.ones((3, 8), np.float32),
-    ]
-    lines = list(lay_out(view_answers(["[MASK]"] * 6, None, answers)))
-    text = "\n".join(lines)
-    assert "1. [MASK]" in text
-    for word in ("good  0.7500", "bad   0.2500", "a  0.5000  x a", "mask 2", "float32 [8]", "float32 [3, 8]"):
-        assert word in text

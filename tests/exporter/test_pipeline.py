@@ -146,7 +146,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_a_bundle_is_replaced_only_when_asked_for(made: ExportResult, checkpoint: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(made.path, tmp_path / "bundle"))
     before = snapshot(out)
-    with pytest.raises(PlanError, match="--overwrite"):
+    with pytest.raises(BundleError, match="--overwrite"):
         export(ExportPlan(str(checkpoint), out))
     assert snapshot(out) == before
     result = export(ExportPlan(str(checkpoint), out, overwrite=True))
@@ -244,7 +244,7 @@ def test_an_export_that_is_killed_leaves_no_half_bundle(made: ExportResult, chec
         running = []
         for step in ("_write_graphs", "_prove", "publish"):
             words = [PAUSING, step, str(made.path / "onnx/model.onnx")]
-            words += ["export", str(checkpoint), "--out", str(tmp_path / step), "--overwrite"]
+            words += ["export", str(checkpoint), "--out", str(tmp_path / step), "--overwrite", "--quiet"]
             process = subprocess.Popen(
                 [sys.executable, "-c", *words], stderr=subprocess.PIPE, text=True, env=environment
             )

@@ -50,5 +50,7 @@ def test_faults_in_words_and_in_the_plan_come_together(tmp_path, monkeypatch):
 def test_a_seed_is_for_random_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert make_plan(Request("x")).seed == 0
-    with pytest.raises(PlanError, match="--random-weights"):
+    with pytest.raises(PlanError, match="--random-weights or --allow-new-head"):
         make_plan(Request("x", seed=0))
+    plan = make_plan(Request("x", seed=3, allow_new_head=True))
+    assert (plan.seed, plan.allow_new_head) == (3, True)

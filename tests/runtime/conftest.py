@@ -25,12 +25,37 @@ PAD, UNK, CLS, SEP, MASK = range(5)
 HIDDEN, MAX_LENGTH = 8, 24
 LABELS = ("bad", "so so", "good")
 
+MASKS = {"mask_token": "[MASK]", "mask_token_id": MASK}
 HEADS: dict[str, dict[str, Any]] = {
-    "feature-extraction": {},
     "sentence-similarity": {"pooling": ["mean"], "normalize": True},
     "text-classification": {"labels": list(LABELS), "problem_type": None},
-    "fill-mask": {"mask_token": "[MASK]", "mask_token_id": MASK},
+    "token-classification": {"labels": list(LABELS), "unk_token": "[UNK]"},
+    "replaced-token-detection": {"unk_token": "[UNK]"},
+    "fill-mask": MASKS,
+    "text-ranking": {"function": "sigmoid"},
+    "pretraining-heads": {**MASKS, "pair_output": "sop_logits"},
 }
+"""The manifest's `head`, for tasks that have settings."""
+
+OUTPUTS: dict[str, dict[str, tuple[str, str]]] = {
+    "text-classification": {"logits": ("pooled", "labels")},
+    "token-classification": {"logits": ("last_hidden_state", "labels")},
+    "question-answering": {
+        "start_logits": ("last_hidden_state", "first_label"),
+        "end_logits": ("last_hidden_state", "second_label"),
+    },
+    "multiple-choice": {"logits": ("pooled", "one_label")},
+    "fill-mask": {"logits": ("last_hidden_state", "vocabulary")},
+    "text-ranking": {"logits": ("pooled", "one_label")},
+    "replaced-token-detection": {"logits": ("last_hidden_state", "first_label")},
+    "sentence-order-prediction": {"sop_logits": ("pooled", "two_labels")},
+    "next-sentence-prediction": {"logits": ("pooled", "two_labels")},
+    "pretraining-heads": {
+        "prediction_logits": ("last_hidden_state", "vocabulary"),
+        "sop_logits": ("pooled", "two_labels"),
+    },
+}
+"""Of each task with a head its outputs: what is multiplied, and the table that it is multiplied with."""
 
 
 def make_tokenizer() -> tokenizers.Tokenizer:
@@ -57,16 +82,26 @@ class Weights:
     types: np.ndarray = field(default_factory=lambda: _random(1, 2, HIDDEN))
     labels: np.ndarray = field(default_factory=lambda: _random(2, HIDDEN, len(LABELS)))
 
+    def tables(self) -> dict[str, np.ndarray]:
+        """What a head multiplies with, [HIDDEN, …]."""
+        found = {
+            "labels": self.labels,
+            "one_label": self.labels[:, :1],
+            "two_labels": self.labels[:, :2],
+            "first_label": self.labels[:, 0],
+            "second_label": self.labels[:, 1],
+            "vocabulary": self.words.T,
+        }
+        return {name: np.ascontiguousarray(table) for name, table in found.items()}
+
     def reference(self, task: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         mask = (arrays["attention_mask"] != 0)[..., None].astype(np.float32)
         states = self.words[arrays["input_ids"]] + self.types[arrays["token_type_ids"]]
         mean = (states * mask).sum(axis=1) / mask.sum(axis=1)
-        states = states + mean[:, None]
-        if task == "text-classification":
-            return {"logits": mean @ self.labels}
-        if task == "fill-mask":
-            return {"logits": states @ self.words.T}
-        return {"last_hidden_state": states}
+        found, tables = {"last_hidden_state": states + mean[:, None], "pooled": mean}, self.tables()
+        if task not in OUTPUTS:
+            return {"last_hidden_state": found["last_hidden_state"]}
+        return {name: found[source] @ tables[table] for name, (source, table) in OUTPUTS[task].items()}
 
 
 def make_model(task: str, weights: Weights) -> onnx.ModelProto:
@@ -85,21 +120,17 @@ def make_model(task: str, weights: Weights) -> onnx.ModelProto:
         node("Add", ["embedded", "mean"], ["last_hidden_state"]),
         node("Squeeze", ["mean", "tokens"], ["pooled"]),
     ]
-    last = {
-        "text-classification": node("MatMul", ["pooled", "labels"], ["logits"]),
-        "fill-mask": node("MatMul", ["last_hidden_state", "words_transposed"], ["logits"]),
-    }
+    heads = [node("MatMul", list(factors), [name]) for name, factors in OUTPUTS.get(task, {}).items()]
     constants = {
+        **weights.tables(),
         "words": weights.words,
         "types": weights.types,
-        "labels": weights.labels,
-        "words_transposed": np.ascontiguousarray(weights.words.T),
         "last": np.array([2]),
         "tokens": np.array([1]),
     }
     axes = ["batch", "sequence"]
     graph = helper.make_graph(
-        nodes + ([last[task]] if task in last else []),
+        nodes + heads,
         "tiny",
         [helper.make_tensor_value_info(name, TensorProto.INT64, axes) for name in INPUTS],
         [helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, list(spec.shape)) for spec in outputs_of(task)],
@@ -112,11 +143,13 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def outputs_of(task: str) -> tuple[TensorSpec, ...]:
-    if task == "text-classification":
-        return (TensorSpec("logits", "float32", ("batch", len(LABELS))),)
-    if task == "fill-mask":
-        return (TensorSpec("logits", "float32", ("batch", "sequence", len(VOCABULARY))),)
-    return (TensorSpec("last_hidden_state", "float32", ("batch", "sequence", HIDDEN)),)
+    if task not in OUTPUTS:
+        return (TensorSpec("last_hidden_state", "float32", ("batch", "sequence", HIDDEN)),)
+    tables, axes = Weights().tables(), {"pooled": ("batch",), "last_hidden_state": ("batch", "sequence")}
+    return tuple(
+        TensorSpec(name, "float32", (*axes[source], *tables[table].shape[1:]))
+        for name, (source, table) in OUTPUTS[task].items()
+    )
 
 
 @dataclass(frozen=True)
@@ -176,7 +209,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., TinyBundle]:
             model=ModelInfo("tiny", None, True, 0),
             family="bert",
             task=task,
-            head=HEADS[task],
+            head=HEADS.get(task, {}),
             inputs=tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in INPUTS),
             outputs=outputs_of(task),
             max_length=MAX_LENGTH,

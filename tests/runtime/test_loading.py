@@ -2,11 +2,27 @@
 
 import pytest
 
+import bvx
 import bvx.runtime.loading
 from bvx.runtime.errors import BundleError, EngineMismatch, ParityFailed, PlanError
 from bvx.runtime.loading import load
 from bvx.runtime.machine import allowed_cores
 from bvx.runtime.manifest import TensorSpec, Variant
+
+CLASSES = {
+    "feature-extraction": bvx.FeatureExtractor,
+    "sentence-similarity": bvx.SentenceEmbedder,
+    "text-classification": bvx.TextClassifier,
+    "token-classification": bvx.TokenClassifier,
+    "question-answering": bvx.QuestionAnswerer,
+    "multiple-choice": bvx.MultipleChoice,
+    "fill-mask": bvx.MaskFiller,
+    "text-ranking": bvx.Reranker,
+    "replaced-token-detection": bvx.ReplacedTokenDetector,
+    "sentence-order-prediction": bvx.SentencePairClassifier,
+    "next-sentence-prediction": bvx.SentencePairClassifier,
+    "pretraining-heads": bvx.PretrainingModel,
+}
 
 
 def variant(precision="fp32", target="cpu", state="verified", **options):
@@ -41,6 +57,31 @@ def test_threads_reach_the_tokenizer(make_bundle, monkeypatch):
 def test_engines_go_by_their_names(make_bundle, engine):
     with load(str(make_bundle().path), engine=engine, threads=1) as model:
         assert model.engine.name == "onnxruntime"
+
+
+@pytest.mark.parametrize(("task", "kind"), CLASSES.items())
+def test_what_is_loaded_is_of_the_tasks_own_class(make_bundle, task, kind):
+    with load(make_bundle(task).path, threads=1) as model:
+        assert type(model) is kind and model.task == task
+    with kind.load(make_bundle(task).path, threads=1) as model:
+        assert type(model) is kind
+    with bvx.Encoder.load(make_bundle(task).path, threads=1) as model:
+        assert type(model) is kind
+
+
+def test_a_class_refuses_a_bundle_of_another_task(make_bundle, monkeypatch):
+    closed, close = [], bvx.Encoder.close
+    monkeypatch.setattr(bvx.Encoder, "close", lambda model: closed.append(model) or close(model))
+    says = r"made for fill-mask, which is MaskFiller's task, not TextClassifier's\. Load it with MaskFiller\.load"
+    with pytest.raises(BundleError, match=says):
+        bvx.TextClassifier.load(make_bundle("fill-mask").path, threads=1)
+    assert [type(model) for model in closed] == [bvx.MaskFiller], "the engine's memory is given back"
+
+
+def test_options_of_a_class_are_those_of_load(make_bundle):
+    path = make_bundle("fill-mask", variants=(variant(), variant("int8"))).path
+    with bvx.MaskFiller.load(path, threads=2, precision="int8", engine="onnxruntime") as model:
+        assert (model.precision, model.engine.threads) == ("int8", 2)
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(make_bundle):

@@ -42,9 +42,19 @@ def write_modules(folder: Path) -> None:
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
 
 
-@pytest.mark.parametrize("task", ["feature-extraction", "text-classification", "fill-mask"])
-def test_the_task_is_recognised_by_the_architecture(task: str, tiny_checkpoint: Make, tmp_path: Path):
-    assert load(tiny_checkpoint("bert", task, tmp_path)).task.name == task
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [
+        *(("bert", task) for task in ("feature-extraction", "text-classification", "fill-mask", "multiple-choice")),
+        *(("roberta", task) for task in ("token-classification", "question-answering")),
+        ("albert", "pretraining-heads"),
+        ("bert", "pretraining-heads"),
+        ("bert", "next-sentence-prediction"),
+        ("electra", "replaced-token-detection"),
+    ],
+)
+def test_the_task_is_recognised_by_the_architecture(family: str, task: str, tiny_checkpoint: Make, tmp_path: Path):
+    assert load(tiny_checkpoint(family, task, tmp_path)).task.name == task
 
 
 def test_modules_make_a_sentence_encoder(tiny_checkpoint: Make, tmp_path: Path):
@@ -81,6 +91,19 @@ def test_an_encoder_without_modules_is_pooled_by_the_mean_and_says_so(tiny_check
     assert any("mean over tokens" in warning for warning in progress.warnings)
 
 
+def test_what_follows_the_encoder_matters_to_no_other_task(tiny_checkpoint: Make, tmp_path: Path):
+    folder = tiny_checkpoint("bert", "feature-extraction", tmp_path)
+    write_modules(folder)
+    chain = json.loads((folder / "modules.json").read_text())
+    chain.append({"path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(chain))
+    with pytest.raises(UnsupportedModel, match=r"Transformer > Pooling > Normalize > Dense.*--task feature-extraction"):
+        load(folder)
+    loaded = load(folder, task="feature-extraction")
+    assert loaded.outputs == ("last_hidden_state", "pooler_output")
+    assert set(loaded.extra_files) == {"config.json"}
+
+
 def test_labels_come_in_the_order_of_the_logits(tiny_checkpoint: Make, tmp_path: Path):
     labels = {"2": "good", "0": "bad", "1": "so-so"}
     folder = tiny_checkpoint("roberta", "text-classification", tmp_path, num_labels=3, id2label=labels)
@@ -104,14 +127,6 @@ def test_spaces_before_punctuation_are_cleaned_up_where_the_tokenizer_says_so(ti
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "clean_up_tokenization_spaces": True}))
     assert load(folder).head["clean_up_tokenization_spaces"] is True
-
-
-@pytest.mark.parametrize("ending", ["ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"])
-def test_a_head_that_is_not_exported_names_what_is(ending: str, tiny_checkpoint: Make, tmp_path: Path):
-    folder = change(tiny_checkpoint("bert", "feature-extraction", tmp_path), architectures=[f"Bert{ending}"])
-    with pytest.raises(UnsupportedModel, match=f"Bert{ending}.*fill-mask.*--task feature-extraction"):
-        load(folder)
-    assert load(folder, task="feature-extraction").outputs == ("last_hidden_state", "pooler_output")
 
 
 def test_spanbert_needs_no_model_type_but_gets_one(tiny_checkpoint: Make, tmp_path: Path):

@@ -14,11 +14,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
-from bvx.exporter.families import known_families
 from bvx.exporter.plan import ExportPlan
 from bvx.exporter.progress import Silent
 from bvx.runtime.errors import CheckpointError, UnsupportedModel
-from bvx.runtime.tasks import TASKS
 
 State = dict[str, torch.Tensor]
 Make = Callable[..., Path]
@@ -36,8 +34,10 @@ def rewrite(folder: Path, weights: State) -> None:
     save_file({name: tensor.contiguous().clone() for name, tensor in weights.items()}, folder / "model.safetensors")
 
 
-def logits(model: torch.nn.Module) -> torch.Tensor:
-    ids = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
+IDS = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
+
+
+def logits(model: torch.nn.Module, ids: torch.Tensor = IDS) -> torch.Tensor:
     return model(input_ids=ids, attention_mask=(ids != 0).long())[0]
 
 
@@ -45,15 +45,16 @@ def same(left: Checkpoint, right: Checkpoint) -> bool:
     return torch.equal(logits(left.model), logits(right.model))
 
 
-@pytest.mark.parametrize("family", list(known_families()))
-@pytest.mark.parametrize("task", [task.name for task in TASKS])
-def test_every_family_and_task_loads_what_was_saved(family: str, task: str, tiny_checkpoint: Make, tmp_path: Path):
-    folder = tiny_checkpoint(family, task, tmp_path)
+def test_every_family_and_task_loads_what_was_saved(cell: tuple[str, str], tiny_checkpoint: Make, tmp_path: Path):
+    family, task = cell
+    folder = tiny_checkpoint(family, task, tmp_path, **({"num_labels": 1} if task == "text-ranking" else {}))
     loaded = load(folder, task=task)
     auto = getattr(transformers, loaded.task.auto_class)
     config = transformers.AutoConfig.for_model(**loaded.config)
     reference = auto.from_pretrained(folder, config=config, attn_implementation="sdpa").eval()
-    assert torch.equal(logits(loaded.model), logits(reference))
+    # transformers reads the choices of one text as [1, choices, length], and gives [1, choices].
+    expected = logits(reference, IDS[None]).T if task == "multiple-choice" else logits(reference)
+    assert torch.equal(logits(loaded.model), expected)
     assert (loaded.family.name, loaded.task.name, loaded.max_length) == (family, task, 64)
     assert loaded.unexpected_weights == () or task == "sentence-similarity"
     assert not loaded.model.training
@@ -106,8 +107,8 @@ def test_pretraining_checkpoints_serve_fill_mask(family: str, extra: str, tiny_c
     torch.manual_seed(1)
     whole = transformers.AutoModelForPreTraining.from_config(config, attn_implementation="sdpa").eval()
     whole.save_pretrained(folder)
-    loaded = load(folder)
-    assert loaded.task.name == "fill-mask"
+    assert load(folder).task.name == "pretraining-heads"
+    loaded = load(folder, task="fill-mask")
     assert extra in loaded.unexpected_weights
     assert torch.equal(logits(loaded.model), logits(whole))
 
@@ -116,10 +117,11 @@ def test_a_discriminator_is_no_language_model(tiny_checkpoint: Make, tmp_path: P
     folder = tiny_checkpoint("electra", "feature-extraction", tmp_path)
     config = transformers.AutoConfig.from_pretrained(folder)
     transformers.ElectraForPreTraining(config).save_pretrained(folder)
-    loaded = load(folder)
-    assert loaded.task.name == "feature-extraction"
+    assert load(folder).task.name == "replaced-token-detection"
+    loaded = load(folder, task="feature-extraction")
     assert all(name.startswith("discriminator_predictions.") for name in loaded.unexpected_weights)
-    with pytest.raises(CheckpointError, match=r"ElectraForPreTraining.*no head for fill-mask.*feature-extraction"):
+    says = r"ElectraForPreTraining.*no head for fill-mask.*--task replaced-token-detection"
+    with pytest.raises(CheckpointError, match=says):
         load(folder, task="fill-mask")
 
 
@@ -159,13 +161,6 @@ def test_missing_weights_are_refused_all_at_once(tiny_checkpoint: Make, tmp_path
     with pytest.raises(CheckpointError) as refused:
         load(folder)
     assert all(name in str(refused.value) for name in gone)
-
-
-@pytest.mark.parametrize(("family", "weight"), [("roberta", r"classifier\.dense"), ("bert", r"classifier\.weight")])
-def test_a_missing_head_says_which_task_fits(family: str, weight: str, tiny_checkpoint: Make, tmp_path: Path):
-    folder = tiny_checkpoint(family, "fill-mask", tmp_path)
-    with pytest.raises(CheckpointError, match=rf"no head for text-classification.*{weight}.*--task fill-mask"):
-        load(folder, task="text-classification")
 
 
 def test_wrong_shapes_are_listed_together(tiny_checkpoint: Make, tmp_path: Path):

@@ -159,3 +159,16 @@ def test_warnings_stand_in_json_too(bvx):
     done = bvx("export", "x", "-q", "--json")
     assert done.err == "Warning: Careful.\n"
     assert done.document["warnings"] == ["Careful."]
+
+
+def test_a_head_that_the_checkpoint_has_not_is_drawn_where_that_is_allowed(bvx, tiny_checkpoint, tmp_path):
+    folder = tiny_checkpoint("bert", "fill-mask", tmp_path / "tiny", num_hidden_layers=1)
+    words = ("export", folder, "--task", "token-classification", "--json")
+    refused = bvx(*words)
+    assert refused.code == 1
+    assert "--allow-new-head" in refused.document["error"]["next_step"]
+    made = bvx(*words, "--allow-new-head", "--seed", 3)
+    assert made.code == 0, made.err
+    assert made.document["model"]["new_weights"] == ["classifier.bias", "classifier.weight"]
+    assert made.document["model"]["seed"] == 3
+    assert any("never trained" in warning for warning in made.document["warnings"])

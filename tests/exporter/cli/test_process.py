@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,35 +75,6 @@ def test_an_unreadable_command_line_gives_one_document_too():
     done = run("export", "--json", "--nonsense")
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["exit_code"] == 2
-
-
-def test_a_reader_that_leaves_ends_the_command_quietly(bundle):
-    with subprocess.Popen(
-        [*BVX, "run", str(bundle), "--jsonl", "--batch-size", "1"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
-    ) as process:  # fmt: skip
-        process.stdin.write(b'"a"\n')
-        process.stdin.flush()
-        # With a batch size of 1 a line is answered before the next one is read.
-        assert json.loads(process.stdout.readline())["answer"]
-        process.stdout.close()
-        process.stdin.write(b'"b"\n"c"\n')
-        process.stdin.close()
-        assert process.stderr.read() == b""
-        assert process.wait() == 141
-
-
-def test_ctrl_c_is_one_sentence_and_130(bundle):
-    with subprocess.Popen(
-        [*BVX, "run", str(bundle), "--jsonl", "--batch-size", "1"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
-    ) as process:  # fmt: skip
-        process.stdin.write(b'"a"\n')
-        process.stdin.flush()
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == b"Error: Interrupted.\n"
-        assert process.wait() == 130
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")

@@ -3,51 +3,18 @@
 import numpy as np
 import pytest
 
-from bvx.runtime.bundle import Bundle
-from bvx.runtime.encoder import Encoder
-from bvx.runtime.heads import open_head
-from bvx.runtime.tokenizer import Tokenizer
-
-torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 TEXTS = ["the cat sat on a mat", "dogs", "a dog, a cat and a cat ran far.", "\u00e9 \u6211 zebra"]
 
 
-class TorchEngine:
-    name, version, threads = "torch", torch.__version__, 1
-
-    def __init__(self, model):
-        self.model = model
-
-    def run(self, feeds, outputs=None):
-        with torch.no_grad():
-            found = self.model(**{name: torch.from_numpy(array) for name, array in feeds.items()})
-        return {name: value.numpy() for name, value in found.items() if outputs is None or name in outputs}
-
-
 @pytest.fixture
-def both(make_bundle):
+def both(on_torch):
     """Makes our Encoder and transformers' pipeline for a task, on one random model."""
 
     def make(task, model_class, head=None, **config):
-        bundle = make_bundle(task, **({"head": head} if head else {}))
-        torch.manual_seed(0)
-        sizes = {"vocab_size": 21, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-        settings = transformers.BertConfig(**sizes, intermediate_size=32, initializer_range=0.5, **config)
-        model = getattr(transformers, model_class)(settings).eval()
-        special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-        fast = transformers.PreTrainedTokenizerFast(
-            tokenizer_object=bundle.tokenizer(),
-            model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-            **special,
-        )
-        opened = Bundle.open(bundle.path)
-        tokenizer = Tokenizer(opened.path("tokenizer.json"), 24)
-        encoder = Encoder(
-            opened, opened.variant(), TorchEngine(model), tokenizer, open_head(task, opened.manifest.head, tokenizer)
-        )
-        return encoder, transformers.pipeline(task, model=model, tokenizer=fast)
+        one = on_torch(task, model_class, head, **config)
+        return one.encoder, transformers.pipeline(task, model=one.model, tokenizer=one.tokenizer)
 
     return make
 
@@ -77,9 +44,14 @@ def test_features_are_those_of_the_pipeline(both):
     ],
 )
 def test_labels_are_those_of_the_pipeline(both, labels, problem_type):
-    head = {"labels": [f"LABEL_{i}" for i in range(labels)], "problem_type": problem_type}
+    names = [f"class {i}" for i in range(labels)]
+    config = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     encoder, pipeline = both(
-        "text-classification", "BertForSequenceClassification", head, num_labels=labels, problem_type=problem_type
+        "text-classification",
+        "BertForSequenceClassification",
+        {"labels": names, "problem_type": problem_type},
+        problem_type=problem_type,
+        **config,
     )
     assert close(encoder(TEXTS), pipeline(TEXTS))
     assert close(encoder(TEXTS, top_k=None), pipeline(TEXTS, top_k=None))
@@ -97,8 +69,19 @@ def test_a_regression_is_that_of_the_pipeline(both):
     assert close(encoder(TEXTS), pipeline(TEXTS))
 
 
+@pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
+def test_labels_of_tokens_are_those_of_the_pipeline(both, strategy):
+    names = ["B-CAT", "I-CAT", "O"]
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    head = {"labels": names, "unk_token": "[UNK]"}
+    encoder, pipeline = both("token-classification", "BertForTokenClassification", head, **labels)
+    options = {"aggregation_strategy": strategy, "ignore_labels": []}
+    found = encoder(TEXTS, **options)
+    assert all(found) and close(found, pipeline(TEXTS, **options))
+
+
 @pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"targets": ["cat", "dog", "mat"]}, {"targets": "dogs"}])
 def test_fillings_are_those_of_the_pipeline(both, options):
     encoder, pipeline = both("fill-mask", "BertForMaskedLM")
-    texts = ["the [MASK] sat.", "[MASK], a cat and [MASK] ran", "dogs [MASK]"]
+    texts = ["the [MASK] sat.", "[MASK], a cat and [MASK] ran", "dogs [MASK]", "[MASK] [MASK] [MASK]"]
     assert close(encoder(texts, **options), pipeline(texts, **options))

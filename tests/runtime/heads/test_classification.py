@@ -5,12 +5,14 @@ import pytest
 
 from bvx.runtime.errors import InputError
 from bvx.runtime.heads import open_head
+from bvx.runtime.heads.classification import ClassificationOptions
 from bvx.runtime.loading import load
 
 
 def scores(logits, labels="abc", problem_type=None, **options):
     head = open_head("text-classification", {"labels": list(labels), "problem_type": problem_type}, None)
-    return head.decode(np.array([logits], np.float32), None, head.read_options(options))[0]
+    outputs = {"logits": np.array([logits], np.float32)}
+    return head.decode(outputs, None, ClassificationOptions(**options))[0]
 
 
 def by_label(answer):
@@ -28,6 +30,7 @@ def test_top_k_is_a_list_from_the_best_down():
     assert [item["label"] for item in everything] == ["b", "c", "a"]
     assert sum(item["score"] for item in everything) == pytest.approx(1)
     assert len(scores([1.0, 3.0, 2.0], top_k=99)) == 3
+    assert scores([1.0, 3.0, 2.0], top_k=1) == [scores([1.0, 3.0, 2.0])], "asked for by number it is a list"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,6 @@ def test_extreme_logits_overflow_nothing():
         ({"top_k": "all"}, "top_k is 'all'"),
         ({"function_to_apply": "tanh"}, "softmax, sigmoid, none"),
         ({"function_to_apply": ["none"]}, "softmax, sigmoid, none"),
-        ({"targets": "cat"}, "no option 'targets'. It has: top_k, function_to_apply"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, says):
@@ -82,3 +84,12 @@ def test_a_bundle_answers_with_its_labels(make_bundle):
         logits = bundle.reference(model.tokenize("the cat"))["logits"][0]
         assert single["label"] == model.labels[logits.argmax()]
         assert model("the cat", "sat", top_k=2) != model("the cat", top_k=2), "a pair is read as one"
+
+
+def test_texts_and_pairs_come_in_one_form(make_bundle):
+    with load(make_bundle("text-classification").path, threads=1) as model:
+        for texts, pairs in (("the cat", ["sat"]), (["the cat"], "sat")):
+            with pytest.raises(InputError, match=r"One of texts and pairs is a single text.*Give both in one form"):
+                model(texts, pairs)
+        with pytest.raises(InputError, match="There are 2 texts and 1 pairs"):
+            model(["the cat", "dog"], ["sat"])

@@ -94,7 +94,6 @@ def test_more_than_the_vocabulary_is_all_of_it(model):
         ("[MASK]", {"targets": "a" * 1_000_001}, "has 1,000,001 characters"),
         ("[MASK]", {"targets": "cat \ud83d"}, "half a surrogate pair"),
         ("[MASK]", {"targets": ""}, "has no token"),
-        ("[MASK]", {"topk": 3}, "no option 'topk'. It has: top_k, targets"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(model, texts, options, says):

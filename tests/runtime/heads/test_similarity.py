@@ -81,7 +81,8 @@ def test_similarity_says_what_it_cannot_compare(make_bundle):
         model.similarity([], "dog")
     with pytest.raises(InputError, match="3 dimensions"):
         model.similarity(np.zeros((1, 2, 3)), "dog")
-    with pytest.raises(InputError, match="one text at a time"):
-        model("dog", "cat")
-    with load(make_bundle().path, threads=1) as other, pytest.raises(InputError, match="task is feature-extraction"):
-        other.similarity("dog", "cat")
+
+
+def test_only_a_sentence_embedder_compares(make_bundle):
+    with load(make_bundle().path, threads=1) as other:
+        assert not hasattr(other, "similarity")
