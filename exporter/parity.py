@@ -56,6 +56,7 @@ def check(
     progress = progress or Silent()
     cases = cases_for(checkpoint)
     outputs = tuple(spec.name for spec in encoder.manifest.outputs)
+    scales = _typical_scales(checkpoint.model, cases, outputs)
     progress.stage(f"parity {encoder.variant.key}", len(cases))
     rows: list[ParityRow] = []
     alone: dict[str, tuple[Arrays, Arrays]] = {}
@@ -67,14 +68,14 @@ def check(
         if case.name in needed:
             alone[case.name] = expected, found
         by_itself = alone[case.inside.alone] if case.inside else None
-        compared = _compare_case(case, expected, found, by_itself, dict.fromkeys(outputs, tolerance))
+        compared = _compare_case(case, expected, found, by_itself, dict.fromkeys(outputs, tolerance), scales)
         if not all(row.passed for row in compared):
-            allowed = _with_rounding(checkpoint.model, case, expected, tolerance)
+            allowed = _with_rounding(checkpoint.model, case, expected, tolerance, scales)
             if case.inside and by_itself:
                 # The text alone has a rounding of its own, which a longer batch may not show.
-                inner = _with_rounding(checkpoint.model, by_name[case.inside.alone], by_itself[0], tolerance)
+                inner = _with_rounding(checkpoint.model, by_name[case.inside.alone], by_itself[0], tolerance, scales)
                 allowed = {name: _wider(allowed[name], inner[name]) for name in allowed}
-            compared = _compare_case(case, expected, found, by_itself, allowed)
+            compared = _compare_case(case, expected, found, by_itself, allowed, scales)
         rows += compared
         progress.advance(detail=case.name)
     engine = f"{encoder.engine.name} {encoder.engine.version}"
@@ -89,11 +90,19 @@ def check(
 def golden_cases(checkpoint: Checkpoint, outputs: Sequence[str] | None = None) -> tuple[GoldenCase, ...]:
     """A few of the cases with samples of what PyTorch says to them; `outputs` are the task's by default."""
     names = checkpoint.outputs if outputs is None else tuple(outputs)
+    cases = cases_for(checkpoint)
+    scales = _typical_scales(checkpoint.model, cases, names)
     return tuple(
-        sample_case(case.name, case.feeds, reference(checkpoint.model, case.feeds, names))
-        for case in cases_for(checkpoint)
+        sample_case(case.name, case.feeds, reference(checkpoint.model, case.feeds, names), scales)
+        for case in cases
         if case.name in _GOLDEN
     )
+
+
+def _typical_scales(model: torch.nn.Module, cases: Sequence[Case], outputs: Sequence[str]) -> dict[str, float]:
+    """The scale of each output over several real texts: that of one text with few values says little."""
+    several = max(cases, key=lambda case: len(case.feeds["input_ids"]))
+    return {name: scale_of(value) for name, value in reference(model, several.feeds, outputs).items()}
 
 
 def cases_for(checkpoint: Checkpoint) -> tuple[Case, ...]:
@@ -207,17 +216,20 @@ def _compare_case(
     found: Arrays,
     alone: tuple[Arrays, Arrays] | None,
     tolerance: Mapping[str, Tolerance],
+    scales: Mapping[str, float],
 ) -> list[ParityRow]:
     """Every output of one case; `alone` is what PyTorch and the encoder said to the text that stands inside it."""
     batch, length = next(iter(case.feeds.values())).shape
     rows = [
-        compare(case.name, name, expected[name], found[name], allowed, batch=batch, length=length)
+        compare(case.name, name, expected[name], found[name], allowed, batch=batch, length=length, typical=scales[name])
         for name, allowed in tolerance.items()
     ]
-    return rows + (_compare_inside(case, *alone, found, tolerance) if alone else [])
+    return rows + (_compare_inside(case, *alone, found, tolerance, scales) if alone else [])
 
 
-def _with_rounding(model: torch.nn.Module, case: Case, expected: Arrays, tolerance: Tolerance) -> dict[str, Tolerance]:
+def _with_rounding(
+    model: torch.nn.Module, case: Case, expected: Arrays, tolerance: Tolerance, scales: Mapping[str, float]
+) -> dict[str, Tolerance]:
     """What each output may differ by where PyTorch's own fp32 rounding is most of what `tolerance` allows.
 
     That rounding is PyTorch's fp32 against its float64. Two correct engines can be twice as far apart, so twice the
@@ -229,7 +241,7 @@ def _with_rounding(model: torch.nn.Module, case: Case, expected: Arrays, toleran
         model.float()  # exactly what it was: every float32 is a float64
     allowed = {}
     for name, output in expected.items():
-        own = measure(exact[name], output, scale_of(exact[name]))
+        own = measure(exact[name], output, scale_of(exact[name], scales[name]))
         largest, mean = (
             min(max(limit, 2 * rounding), 10 * limit)
             for limit, rounding in ((tolerance.max_abs, own.max_abs), (tolerance.mean_abs, own.mean_abs))
@@ -243,7 +255,12 @@ def _wider(one: Tolerance, other: Tolerance) -> Tolerance:
 
 
 def _compare_inside(
-    case: Case, expected: Arrays, alone: Arrays, together: Arrays, tolerance: Mapping[str, Tolerance]
+    case: Case,
+    expected: Arrays,
+    alone: Arrays,
+    together: Arrays,
+    tolerance: Mapping[str, Tolerance],
+    scales: Mapping[str, float],
 ) -> list[ParityRow]:
     """The text inside the batch, against PyTorch's and against the encoder's own answer to it alone."""
     inside = case.inside
@@ -257,5 +274,6 @@ def _compare_inside(
             row = row[:, : inside.length]
         for title, other in (("PyTorch's", expected), ("its own", alone)):
             title = f"{case.name}, with {title} answer to it alone"
-            rows.append(compare(title, name, other[name], row, tolerance[name], batch=batch, length=length))
+            size = {"batch": batch, "length": length, "typical": scales[name]}
+            rows.append(compare(title, name, other[name], row, tolerance[name], **size))
     return rows

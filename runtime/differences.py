@@ -18,6 +18,9 @@ Below it an output is zero for all that a service can see, and fp32 rounding of 
 every family, so 1e-7) would look like a large difference.
 """
 
+_FEW = 64
+"""Values of which an output's scale cannot be told: the two logits of one text may both be near zero by chance."""
+
 _BLOCK = 2**20
 """Values compared at once: a masked-language model's logits would otherwise be copied whole into float64."""
 
@@ -35,8 +38,11 @@ class Differences:
 NOTHING_AGREES = Differences(max_abs=math.inf, mean_abs=math.inf, cosine=0.0, argmax=0.0)
 
 
-def scale_of(reference: NDArray[Any]) -> float:
-    """The root mean square of the finite values, at least SCALE_FLOOR."""
+def scale_of(reference: NDArray[Any], typical: float = 0.0) -> float:
+    """The root mean square of the finite values, at least SCALE_FLOOR, and of fewer than 64 values at least `typical`.
+
+    `typical` is the scale of the same output where it has more values.
+    """
     total, count = 0.0, 0
     flat = reference.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
@@ -44,7 +50,8 @@ def scale_of(reference: NDArray[Any]) -> float:
         finite = block[np.isfinite(block)]
         total += float(finite @ finite)
         count += finite.size
-    return max(math.sqrt(total / count) if count else 0.0, SCALE_FLOOR)
+    least = max(SCALE_FLOOR, typical) if reference.size < _FEW else SCALE_FLOOR
+    return max(math.sqrt(total / count) if count else 0.0, least)
 
 
 def measure(reference: NDArray[Any], found: NDArray[Any], scale: float, tie: float | None = None) -> Differences:

@@ -55,15 +55,25 @@ class GoldenCase:
 
 
 def sample_case(
-    name: str, inputs: Arrays, outputs: Arrays, *, seed: int = 0, values: int = 4096, rows: int = 256
+    name: str,
+    inputs: Arrays,
+    outputs: Arrays,
+    scales: Mapping[str, float] | None = None,
+    *,
+    seed: int = 0,
+    values: int = 4096,
+    rows: int = 256,
 ) -> GoldenCase:
     """A case made from PyTorch's full outputs: `values` positions of each, and the argmax of `rows` rows.
+
+    `scales` are the outputs' typical ones, for those of few values (see parity.compare).
 
     One position is drawn from every equal stretch of an output, so that no batch row or token goes unseen while
     there are fewer of them than values.
     """
     random = np.random.default_rng(seed)
-    sampled = {key: _sample(random, output, values, rows) for key, output in outputs.items()}
+    typical = scales or {}
+    sampled = {key: _sample(random, output, values, rows, typical.get(key, 0.0)) for key, output in outputs.items()}
     return GoldenCase(name, {key: array.astype(np.int64) for key, array in inputs.items()}, sampled)
 
 
@@ -106,7 +116,7 @@ def check_golden(
     return ParityReport(variant, engine, tuple(rows), machine)
 
 
-def _sample(random: np.random.Generator, output: NDArray[Any], values: int, rows: int) -> GoldenOutput:
+def _sample(random: np.random.Generator, output: NDArray[Any], values: int, rows: int, typical: float) -> GoldenOutput:
     at = _stratified(random, output.size, values)
     width = output.shape[-1] if output.ndim else 1
     flat = output.reshape(-1, width)
@@ -115,7 +125,7 @@ def _sample(random: np.random.Generator, output: NDArray[Any], values: int, rows
         shape=tuple(output.shape),
         at=at,
         reference=output.reshape(-1)[at].astype(np.float32),
-        scale=scale_of(output),
+        scale=scale_of(output, typical),
         rows=chosen,
         argmax=flat[chosen].argmax(axis=1).astype(np.int64),
     )

@@ -130,10 +130,12 @@ def compare(
     *,
     batch: int | None = None,
     length: int | None = None,
+    typical: float = 0.0,
 ) -> ParityRow:
     """Compare one output, of any shape and real dtype, with its reference.
 
-    The scale is the root mean square of the reference's finite values, at least 1e-3. A value that is not
+    The scale is the root mean square of the reference's finite values, at least 1e-3, and where there are fewer than
+    64 of them at least `typical`, the scale of the same output where it has more values. A value that is not
     finite agrees only with the same one (NaN with NaN, an infinity with itself); any other makes the difference
     infinite. `argmax` is the share of rows along the last axis whose largest entry agrees; a tie counts as agreement,
     and two entries tie in the reference when their gap is at most twice what a value may differ by. It is 1 where the
@@ -151,7 +153,7 @@ def compare(
         note = f"its shape is {list(found.shape)}, not {list(shape)}"
     elif not reference.size:
         note = "it has no values"
-    scale = scale_of(reference)
+    scale = scale_of(reference, typical)
     differences = NOTHING_AGREES
     if not note:
         differences = measure(reference, found, scale, tie=2 * tolerance.max_abs * scale)

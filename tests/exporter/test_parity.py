@@ -190,7 +190,9 @@ def test_pytorchs_own_rounding_is_allowed_twice_within_limits(exported: Callable
 
     def allowed(limit: float) -> float:
         base = Tolerance(max_abs=limit, mean_abs=limit, cosine=0.99, argmax=1.0)
-        return parity._with_rounding(checkpoint.model, case, expected, base)["last_hidden_state"].max_abs
+        return parity._with_rounding(checkpoint.model, case, expected, base, {"last_hidden_state": 0.0})[
+            "last_hidden_state"
+        ].max_abs
 
     assert allowed(1.0) == 1.0, "a limit far above the rounding stays"
     assert allowed(1e-12) == pytest.approx(1e-11), "no more than ten times the limit"
@@ -203,3 +205,18 @@ def test_pytorchs_own_rounding_is_allowed_twice_within_limits(exported: Callable
     assert allowed(own) == pytest.approx(2 * own, rel=1e-3)
     after = checkpoint.model.state_dict()
     assert all(bool((before[name] == after[name]).all()) and before[name].dtype == after[name].dtype for name in before)
+
+
+def test_a_few_logits_that_are_near_zero_by_chance_are_held_to_the_scale_of_others(exported: Callable) -> None:
+    checkpoint = exported("bert", "text-classification").checkpoint
+    (case,) = (case for case in parity.cases_for(checkpoint) if case.name == "text alone")
+    scales = parity._typical_scales(checkpoint.model, parity.cases_for(checkpoint), ["logits"])
+    near_zero = np.array([[2e-3, -1e-3]], np.float32)
+    found = near_zero + np.float32(2e-6)
+    allowed = {"logits": FP32}
+    (row,) = parity._compare_case(case, {"logits": near_zero}, {"logits": found}, None, allowed, scales)
+    assert row.scale == scales["logits"] > 0.1 and row.passed
+    (row,) = parity._compare_case(case, {"logits": near_zero}, {"logits": found}, None, allowed, {"logits": 0.0})
+    assert not row.passed
+    (row,) = parity._compare_case(case, {"logits": near_zero}, {"logits": near_zero + 1e-3}, None, allowed, scales)
+    assert not row.passed
