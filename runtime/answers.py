@@ -102,7 +102,7 @@ class ReplacedToken(TypedDict):
 
 
 class PretrainingAnswer(TypedDict):
-    """pretraining-heads: one list of fillings for each mask, and what the model says of the pair, the likelier first."""
+    """pretraining-heads: a list of fillings for each mask, and what the model says of the pair, the likelier first."""
 
     fillings: list[list[Filling]]
     pair: list[LabelScore]

@@ -6,21 +6,22 @@ by a second instance, so that any number of threads may tokenise at once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, InputError
+from .forks import keep_forks_quiet
 from .machine import allowed_cores
+from .texts import check_texts, name_text
 from .tokenizer_steps import check_tokenizer
+from .windows import Windows
 
 if TYPE_CHECKING:
     import tokenizers
@@ -29,9 +30,6 @@ __all__ = ["Origin", "Tokenizer", "Tokens"]
 
 _LONGEST_FILE = 32 * 2**20
 """No vocabulary in use comes near (XLM-R's tokenizer.json has 17 MB); parsing takes several times the file's size."""
-
-_LONGEST_TEXT = 1_000_000
-"""Characters of one text: five hundred pages. Tokenising takes some 220 bytes for each, before any of it is cut off."""
 
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 1024, 1_000_000
 """What is tokenised at once: the library's own results take some hundred bytes per token until they are compacted."""
@@ -65,6 +63,13 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, places: NDArray[np.int64]) -> Tokens:
+        """Copies of the tokens at these places."""
+        origin = self.origin
+        if origin is not None:
+            origin = Origin(origin.offsets[places], origin.texts[places], origin.words[places])
+        return Tokens(self.ids[places], self.type_ids[places], origin)
+
 
 class Tokenizer:
     """The tokenizer.json at `path`, for a model that takes at most `max_length` tokens.
@@ -80,7 +85,7 @@ class Tokenizer:
         self._whole = _read(path)
         self._cutting: tokenizers.Tokenizer | None = None
         self._making = Lock()
-        _keep_forks_quiet()
+        keep_forks_quiet()
 
     def encode(
         self,
@@ -96,16 +101,43 @@ class Tokenizer:
         long at its end, of a pair the longer one first. Raises InputError for what is not text, for a text of more
         than a million characters, for one without any token, and without `truncate` for one longer than `max_length`.
         """
-        _check_texts(texts, "text", "texts")
-        if pairs is not None:
-            _check_texts(pairs, "pair", "pairs")
-            if len(pairs) != len(texts):
-                raise InputError(f"There are {len(texts)} texts and {len(pairs)} pairs.", "Give one pair to each text.")
+        self._check_inputs(texts, pairs)
         found: list[Tokens] = []
         for chunk in _chunks(texts, pairs):
             some = self._encode_chunk(texts[chunk], pairs and pairs[chunk], truncate, with_origin)
             self._check_lengths(some, chunk.start, len(texts))
             found += some
+        return found
+
+    def encode_windows(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
+        stride: int,
+        max_first: int | None = None,
+        names: tuple[str, str] = ("text", "pair"),
+    ) -> list[list[Tokens]]:
+        """The windows of every text, or of every pair beside its whole text, in order; each with its origin.
+
+        They are those of transformers' fast tokenizers with truncation of the only text, or of the second, and
+        overflowing tokens: at most `max_length` tokens, None for the model's, special tokens included, of which
+        `stride` are in the window before too. Of a text with a pair `max_first` tokens are kept, None for all. Offsets
+        and words count in the whole text. Messages call a text and a pair `names`. Raises InputError as `encode` does,
+        where a window has no room for its text, and where there would be too many.
+        """
+        windows = Windows(self.max_length if max_length is None else max_length, stride, max_first)
+        if windows.max_length > self.max_length:
+            raise InputError(f"max_length is {max_length}; this model takes {self.max_length}.", "Give no more.")
+        self._check_inputs(texts, pairs, names)
+        found: list[list[Tokens]] = []
+        for chunk in _chunks(texts, pairs):
+            some = self._encode_chunk(texts[chunk], pairs and pairs[chunk], truncate=False, with_origin=True)
+            for number, tokens in enumerate(some, chunk.start):
+                _check_some(tokens, name_text(names[0], number, len(texts)))
+                called = [name_text(name, number, len(texts), begins=False) for name in names]
+                found.append(windows.cut(tokens, called if pairs is not None else called[:1]))
         return found
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
@@ -115,13 +147,13 @@ class Tokenizer:
 
     def find(self, token: str) -> int | None:
         """The id of the token spelled exactly `token`, if there is one. Raises InputError for what is not text."""
-        _check_texts([token], "token", "tokens")
+        check_texts([token], "token")
         with self._guarded():
             return self._whole.token_to_id(token)
 
     def split(self, text: str) -> list[int]:
         """The ids of `text` alone, without special tokens around it. Raises InputError for what is not text."""
-        _check_texts([text], "text", "texts")
+        check_texts([text], "text")
         with self._guarded():
             return list(self._whole.encode(text, add_special_tokens=False).ids)
 
@@ -129,6 +161,30 @@ class Tokenizer:
         """How the vocabulary spells each id."""
         with self._guarded():
             return [self._whole.id_to_token(number) for number in ids]
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text that tokens stand for, as the vocabulary spells them ("##s") or any other text."""
+        with self._guarded():
+            decoder = self._whole.decoder
+            return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
+
+    @property
+    def subword_prefix(self) -> str:
+        """What the vocabulary writes before a token that continues a word ("##"); empty where it marks none."""
+        return getattr(self._whole.model, "continuing_subword_prefix", None) or ""
+
+    def _check_inputs(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, names: tuple[str, str] = ("text", "pair")
+    ) -> None:
+        check_texts(texts, names[0])
+        if pairs is not None:
+            check_texts(pairs, names[1])
+            if len(pairs) != len(texts):
+                first, second = names
+                raise InputError(
+                    f"There are {len(texts)} {first}s and {len(pairs)} {second}s.",
+                    f"Give one {second} to each {first}.",
+                )
 
     def _encode_chunk(
         self, texts: Sequence[str], pairs: Sequence[str] | None, truncate: bool, with_origin: bool
@@ -158,15 +214,14 @@ class Tokenizer:
     def _check_lengths(self, found: Sequence[Tokens], first: int, count: int) -> None:
         """`found` are the tokens of texts[first:], of `count` texts in all."""
         for number, tokens in enumerate(found, first):
-            name = "The text" if count == 1 else f"texts[{number}]"
+            name = name_text("text", number, count)
             if len(tokens) > self.max_length:
                 raise InputError(
                     f"{name} is {len(tokens)} tokens long; this model takes at most {self.max_length}, special tokens "
                     "included.",
                     "Shorten it, or have it cut with truncate=True.",
                 )
-            if not len(tokens):
-                raise InputError(f"{name} has no tokens.", "Leave it out.")
+            _check_some(tokens, name)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -183,6 +238,11 @@ def _tokens(one: tokenizers.Encoding, with_origin: bool) -> Tokens:
         for numbers in (one.sequence_ids, one.word_ids)
     )
     return Tokens(ids, type_ids, Origin(np.array(one.offsets, np.int64).reshape(-1, 2), texts, words))
+
+
+def _check_some(tokens: Tokens, name: str) -> None:
+    if not len(tokens):
+        raise InputError(f"{name} has no tokens.", "Leave it out.")
 
 
 def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[slice]:
@@ -230,45 +290,3 @@ def _guard(what: str) -> Iterator[None]:
             raise
         again = "Export the bundle again with `bvx export`, or upgrade tokenizers (`pip install --upgrade tokenizers`)."
         raise BundleError(f"{what} ({str(error)[:200]}).", again) from error
-
-
-def _check_texts(texts: Sequence[Any], one: str, many: str) -> None:
-    for number, text in enumerate(texts):
-        name = f"The {one}" if len(texts) == 1 else f"{many}[{number}]"
-        if not isinstance(text, str):
-            step = "Decode it first." if isinstance(text, bytes) else "Give a str, or a list of str."
-            raise InputError(f"{name} is {type(text).__name__}, not str.", step)
-        if len(text) > _LONGEST_TEXT:
-            raise InputError(
-                f"{name} has {len(text):,} characters; bvx reads at most {_LONGEST_TEXT:,} of one.", "Split it."
-            )
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"{name} has half a surrogate pair (U+{ord(text[error.start]):04X}) at position {error.start}: "
-                "it is no valid Unicode.",
-                "Decode its bytes again, with errors='replace'.",
-            ) from error
-
-
-@cache
-def _keep_forks_quiet() -> None:
-    """Settle for the tokenizers library that forked children tokenise in one thread.
-
-    It settles the same by itself, since its threads do not survive a fork, but up to 0.22 it warns in every child.
-    """
-    if not hasattr(os, "register_at_fork"):
-        return
-    name = "TOKENIZERS_PARALLELISM"
-    unset: list[bool] = []
-
-    def before() -> None:
-        unset.append(name not in os.environ)
-        os.environ.setdefault(name, "false")
-
-    def after_in_parent() -> None:
-        if unset.pop():
-            os.environ.pop(name, None)
-
-    os.register_at_fork(before=before, after_in_parent=after_in_parent)
