@@ -62,7 +62,7 @@ def _view_replaced(text: str, second: Second, answer: Any) -> Shown:
 
 def _view_spans(text: str, second: Second, answer: Any) -> Shown:
     rows = tuple(
-        (one["answer"], _score(one), _place(one), _find_around(str(second), one))
+        (_on_one_line(one["answer"]), _score(one), _place(one), _find_around(str(second), one))
         if one["answer"]
         else ("(no answer)", _score(one), "", "")
         for one in (answer if isinstance(answer, list) else [answer])
@@ -74,13 +74,14 @@ def _view_ranks(text: str, second: Second, answer: Any) -> Shown:
     if isinstance(answer, float):
         return (), (("score", f"{answer:.4f}"),), None
     rows = tuple(
-        (str(rank), _score(one), str(one["index"] + 1), one["text"]) for rank, one in enumerate(answer, start=1)
+        (str(rank), _score(one), str(one["index"] + 1), shorten(one["text"]))
+        for rank, one in enumerate(answer, start=1)
     )
     return ("rank", "score", "document", "text"), rows, None
 
 
 def _view_choices(text: str, second: Second, answer: Any) -> Shown:
-    rows = tuple((str(one["index"] + 1), _score(one), one["text"]) for one in answer)
+    rows = tuple((str(one["index"] + 1), _score(one), shorten(one["text"])) for one in answer)
     return ("choice", "score", "text"), rows, None
 
 
@@ -131,7 +132,7 @@ def _score(one: Mapping[str, Any]) -> str:
 
 def _read(text: str, one: Mapping[str, Any]) -> str:
     """How a token or an entity reads in its text, where it stands there."""
-    return text[one["start"] : one["end"]] or str(one["word"])
+    return _on_one_line(text[one["start"] : one["end"]] or str(one["word"]))
 
 
 def _place(one: Mapping[str, Any]) -> str:
@@ -142,7 +143,7 @@ def _find_around(context: str, one: Mapping[str, Any]) -> str:
     """What stands around an answer."""
     start, end = max(0, one["start"] - _AROUND), one["end"] + _AROUND
     shown = f"{context[start : one['start']]}[{context[one['start'] : one['end']]}]{context[one['end'] : end]}"
-    return f"{'…' if start else ''}{' '.join(shown.split())}{'…' if end < len(context) else ''}"
+    return f"{'…' if start else ''}{_on_one_line(shown)}{'…' if end < len(context) else ''}"
 
 
 def _mark(text: str, marks: Sequence[tuple[int, int, str]]) -> str:
@@ -152,5 +153,9 @@ def _mark(text: str, marks: Sequence[tuple[int, int, str]]) -> str:
         if start >= done:
             shown += f"{text[done:start]}[{text[start:end]}{note}]"
             done = end
-    line = " ".join(f"{shown}{text[done:]}".split())
+    line = _on_one_line(f"{shown}{text[done:]}")
     return line if len(line) <= _SHOWN_TEXT else f"{line[: _SHOWN_TEXT - 1]}…"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())

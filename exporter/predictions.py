@@ -1,66 +1,120 @@
-"""Texts in, answers out, for `bvx run`: lines are read as they come and answered in order, in constant memory."""
+"""Texts in, answers out, for `bvx run`."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.errors import BvxError, InputError, PlanError
-from .documents import describe_error, to_plain
+from ..runtime.errors import InputError, PlanError
+from .documents import to_plain
+from .task_call import AnswerOptions, TaskCall, speak
 
 if TYPE_CHECKING:
     from ..runtime.encoder import Encoder
 
-__all__ = ["Entry", "Settings", "answer", "answer_lines", "compare", "describe_answers", "read_texts"]
+__all__ = ["Answerer", "Asked", "Second", "compare", "describe_answers", "pair_up", "read_text_file", "read_texts"]
 
-_SHOWN_LABELS = 5
 _MOST_COMPARED = 20
-_CHUNK = 8
-"""Lines are answered this many batches at a time, so that texts of like length can run together."""
+_LONGEST_FILE = 16 * 2**20
+"""Bytes of a text in a file: more than the longest text that is read has in any script."""
+
+Second = str | tuple[str, ...] | None
+"""What stands beside a text: nothing, another text, or several of which one answer speaks (choices, documents)."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to answer. `top_k` None is every label up to five for a classifier, and the task's own number elsewhere."""
+class Asked:
+    """Texts, and what stands beside each."""
 
-    truncate: bool = False
-    batch_size: int = 32
-    top_k: int | None = None
+    texts: tuple[str, ...]
+    seconds: tuple[Second, ...]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of standard input: its number, and the text (and pair) in it, or what is wrong with it.
+class Answerer:
+    """`model`, asked as the options of the command line say.
 
-    `given` holds what comes back with the answer: the line's own "id", where it has one.
+    Raises PlanError for options that the task has not, or that cannot be used.
     """
 
-    line: int
-    text: str = ""
-    pair: str | None = None
-    given: dict[str, Any] = field(default_factory=dict)
-    fault: BvxError | None = None
+    def __init__(self, model: Encoder, options: AnswerOptions) -> None:
+        self.model = model
+        self.options = options
+        self.takes = TaskCall.of(type(model), model.task)
+        given = self.takes.find_keywords(options)
+        self._keywords = {name: value for name, value in given.items() if name in self.takes.keywords}
+        self._ranking = {name: value for name, value in given.items() if name in self.takes.ranking}
+        try:
+            self.answer((), ())
+        except InputError as error:
+            # Without a text only the options can be at fault.
+            raise PlanError(error.cause, error.next_step) from error
+
+    def answer(self, texts: Sequence[str], seconds: Sequence[Second]) -> list[Any]:
+        """The answers to `texts`, in order; `seconds` are all of one kind. Raises InputError."""
+        try:
+            if self.takes.ranking and seconds and not isinstance(seconds[0], str):
+                ranked = zip(texts, seconds, strict=True)
+                return [self.model.rank(text, documents, **self._ranking) for text, documents in ranked]  # type: ignore[attr-defined]
+            beside = [] if not self.takes.needed and all(second is None for second in seconds) else [list(seconds)]
+            answers: list[Any] = self.model(list(texts), *beside, **self._keywords)
+        except InputError as error:
+            raise speak(error) from error
+        return answers
 
 
-def answer(model: Encoder, texts: Sequence[str], pairs: Sequence[str] | None, settings: Settings) -> list[Any]:
-    """The answers of `model` to `texts`, in order. Raises InputError in the words of the command line."""
-    options: dict[str, Any] = {} if settings.top_k is None else {"top_k": settings.top_k}
-    if settings.top_k is None and model.task == "text-classification":
-        options["top_k"] = _SHOWN_LABELS
-    try:
-        answers: list[Any] = model(
-            list(texts),
-            None if pairs is None else list(pairs),
-            truncate=settings.truncate,
-            batch_size=settings.batch_size,
-            **options,
+def read_texts(arguments: Sequence[str] | None, source: Iterable[bytes] | None) -> tuple[str, ...]:
+    """The texts to answer: the arguments, or where there are none the lines of `source` (None is a terminal).
+
+    Raises PlanError when there is no text, InputError for lines that are not UTF-8.
+    """
+    texts = list(arguments or ())
+    if not texts and source is not None:
+        texts = [
+            _decode(line, f"Line {number}", first=number == 1).rstrip("\r\n")
+            for number, line in enumerate(source, start=1)
+        ]
+    if not texts:
+        raise PlanError("There is no text.", 'Write one after the bundle ("…"), or pipe lines in.')
+    return tuple(texts)
+
+
+def read_text_file(path: Path) -> str:
+    """The text in the file `path`, without the end of its last line. Raises InputError when it cannot be one text."""
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_FILE + 1)
+    if len(content) > _LONGEST_FILE:
+        raise InputError(f"{path} has more than {_LONGEST_FILE:,} bytes.", "Give one text; --jsonl takes many.")
+    return _decode(content, str(path), first=True).rstrip("\r\n")
+
+
+def pair_up(answerer: Answerer, texts: Sequence[str], pairs: Sequence[str], choices: Sequence[str]) -> Asked:
+    """Each text with what stands beside it; one pair, or all choices, may stand beside every text.
+
+    Several pairs of one text are ranked where the task ranks. Raises PlanError for what the task has not, or is
+    without, InputError when the counts do not agree.
+    """
+    takes = answerer.takes
+    takes.check_second(pairs=bool(pairs), choices=bool(choices))
+    seconds: tuple[Second, ...]
+    if choices:
+        seconds = (tuple(choices),) * len(texts)
+    elif not pairs:
+        seconds = (None,) * len(texts)
+    elif takes.ranking and len(texts) == 1 and len(pairs) > 1:
+        seconds = (tuple(pairs),)
+    elif len(pairs) == 1:
+        seconds = tuple(pairs) * len(texts)
+    elif len(pairs) == len(texts):
+        seconds = tuple(pairs)
+    else:
+        raise InputError(
+            f"There are {len(texts)} texts and {len(pairs)} pairs.", "Give one --pair to each text, or one for all."
         )
-    except InputError as error:
-        raise InputError(error.cause, error.next_step.replace("truncate=True", "--truncate")) from error
-    return answers
+    if takes.ranking and answerer.options.top_k and isinstance(seconds[0], str):
+        raise PlanError("--top-k is for one text with several --pair, which are ranked.", "Leave --top-k out.")
+    return Asked(tuple(texts), seconds)
 
 
 def compare(model: Encoder, answers: Sequence[Any]) -> list[list[float]] | None:
@@ -76,123 +130,36 @@ def compare(model: Encoder, answers: Sequence[Any]) -> list[list[float]] | None:
     return cosines
 
 
-def answer_lines(model: Encoder, lines: Iterable[bytes], settings: Settings) -> Iterator[dict[str, Any]]:
-    """One JSON-ready object per line of JSON Lines, in order: {"answer": …}, or {"line": …, "error": …}.
-
-    A line is a JSON string, or an object with "text" and perhaps "pair" and "id". Lines are taken from `lines` only
-    as they are answered; with a batch size of 1 each is answered before the next is taken.
-    """
-    size = settings.batch_size * (_CHUNK if settings.batch_size > 1 else 1)
-    entries = (_read_entry(number, line) for number, line in enumerate(lines, start=1))
-    filled = (entry for entry in entries if entry is not None)
-    while chunk := list(itertools.islice(filled, size)):
-        yield from _answer_chunk(model, chunk, settings)
-
-
-def read_texts(arguments: Sequence[str] | None, stdin: Iterable[bytes] | None) -> list[str]:
-    """The texts to answer: the arguments, or where there are none the lines of `stdin` (None is a terminal).
-
-    Raises PlanError when there is no text, InputError for lines that are not UTF-8.
-    """
-    texts = list(arguments or ())
-    if not texts and stdin is not None:
-        texts = [_decode(number, line, f"Line {number}").rstrip("\r\n") for number, line in enumerate(stdin, start=1)]
-    if not texts:
-        raise PlanError("There is no text.", 'Write one after the bundle ("…"), or pipe lines in.')
-    return texts
-
-
 def describe_answers(
-    model: Encoder,
-    texts: Sequence[str],
-    pairs: Sequence[str] | None,
-    answers: Sequence[Any],
-    cosines: list[list[float]] | None,
+    answerer: Answerer, asked: Asked, answers: Sequence[Any], cosines: list[list[float]] | None
 ) -> dict[str, Any]:
     """The document of `bvx run`; arrays are nested lists."""
-    seconds: Sequence[str | None] = pairs or [None] * len(texts)
+    model = answerer.model
+    name = "choices" if answerer.takes.second == "choices" else "documents"
     document: dict[str, Any] = {
         "model": model.manifest.model.id,
         "task": model.task,
         "variant": model.variant.key,
         "engine": f"{model.engine.name} {model.engine.version}",
         "answers": [
-            {"text": text, **({} if pair is None else {"pair": pair}), "answer": to_plain(one)}
-            for text, pair, one in zip(texts, seconds, answers, strict=True)
+            {"text": text, **_describe_second(second, name), "answer": to_plain(one)}
+            for text, second, one in zip(asked.texts, asked.seconds, answers, strict=True)
         ],
     }
     return document if cosines is None else {**document, "cosines": cosines}
 
 
-def _answer_chunk(model: Encoder, chunk: list[Entry], settings: Settings) -> Iterator[dict[str, Any]]:
-    good = [entry for entry in chunk if entry.fault is None]
-    found: dict[int, dict[str, Any]] = {}
-    for has_pair in (False, True):
-        # A batch is either of single texts or of pairs.
-        group = [entry for entry in good if (entry.pair is not None) == has_pair]
-        found |= _answer_group(model, group, settings)
-    for entry in chunk:
-        yield found[entry.line] if entry.fault is None else _refuse(entry, entry.fault)
-
-
-def _answer_group(model: Encoder, group: list[Entry], settings: Settings) -> dict[int, dict[str, Any]]:
-    """Line number -> answer. When a text is refused, each is asked alone: only its own line fails."""
-    if not group:
+def _describe_second(second: Second, name: str) -> dict[str, Any]:
+    if second is None:
         return {}
-    pairs = [entry.pair for entry in group if entry.pair is not None]
+    return {"pair": second} if isinstance(second, str) else {name: list(second)}
+
+
+def _decode(content: bytes, name: str, *, first: bool) -> str:
+    """`first` says that a byte order mark may stand before the text."""
     try:
-        answers = answer(model, [entry.text for entry in group], pairs or None, settings)
-    except InputError as error:
-        if len(group) == 1:
-            return {group[0].line: _refuse(group[0], error)}
-        found: dict[int, dict[str, Any]] = {}
-        for entry in group:
-            found |= _answer_group(model, [entry], settings)
-        return found
-    return {entry.line: {**entry.given, "answer": to_plain(one)} for entry, one in zip(group, answers, strict=True)}
-
-
-def _refuse(entry: Entry, error: BvxError) -> dict[str, Any]:
-    return {**entry.given, "line": entry.line, "error": describe_error(error)}
-
-
-def _read_entry(number: int, line: bytes) -> Entry | None:
-    """The entry in one line; None for a blank one."""
-    try:
-        text = _decode(number, line, "It")
-        if not text.strip():
-            return None
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"It is not JSON ({error}).", _WANTED) from error
-        return _check_value(number, value)
-    except InputError as error:
-        return Entry(number, fault=error)
-
-
-_WANTED = 'Write one JSON string, or {"text": "…"} with perhaps a "pair", on every line.'
-
-
-def _check_value(number: int, value: Any) -> Entry:
-    if isinstance(value, str):
-        return Entry(number, value)
-    if not isinstance(value, dict):
-        raise InputError("It is neither a string nor an object.", _WANTED)
-    given = {"id": value["id"]} if "id" in value else {}
-    text, pair = value.get("text"), value.get("pair")
-    if not isinstance(text, str):
-        what = "has no text" if text is None else "has a text that is no string"
-        return Entry(number, given=given, fault=InputError(f"It {what}.", _WANTED))
-    if pair is not None and not isinstance(pair, str):
-        return Entry(number, given=given, fault=InputError("It has a pair that is no string.", _WANTED))
-    return Entry(number, text, pair, given)
-
-
-def _decode(number: int, line: bytes, name: str) -> str:
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+        return content.decode("utf-8-sig" if first else "utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{name} is not UTF-8 (byte {error.start + 1}).", "Convert the input first, with iconv for example."
+            f"{name} is not UTF-8 (byte {error.start + 1}).", "Convert it first, with iconv for example."
         ) from error

@@ -57,12 +57,15 @@ def write_lines(
                     refused += 1
                     first = first or f"On line {last}: {error['cause']}"
     except (KeyboardInterrupt, SystemExit) as signal:
-        kind = Interrupted if isinstance(signal, KeyboardInterrupt) else _Ended
-        raise kind(f"{'Interrupted' if kind is Interrupted else 'Ended'} after line {last}.", _go_on(last)) from signal
+        kind, word = (Interrupted, "Interrupted") if isinstance(signal, KeyboardInterrupt) else (_Ended, "Ended")
+        where, step = (f"after line {last}", _go_on(last)) if count else ("before the first answer", "")
+        raise kind(f"{word} {where}.", step) from signal
     except (BrokenPipeError, InputError):
         raise
-    except Exception:
-        _say(f"Answered up to line {last}. {_go_on(last)}")
+    except Exception as error:
+        if count:
+            torn = " Of the line after it a part may be there: remove that." if isinstance(error, OSError) else ""
+            _say(f"Answered up to line {last}.{torn} {_go_on(last)}")
         raise
     shell.detail(f"Answered {count - refused} lines.")
     if refused:
