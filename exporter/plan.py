@@ -10,6 +10,7 @@ from ..runtime.bundle import MANIFEST
 from ..runtime.errors import BundleError, BvxError, CheckpointError, PlanError
 from ..runtime.manifest import Profile
 from ..runtime.tasks import find_task
+from .calibration_plan import CalibrationPlan
 from .families import find_architecture, find_family
 from .supported import PRECISIONS, TARGETS
 
@@ -23,7 +24,8 @@ class ExportPlan:
     `model` is a hub id, a local folder, or with `random_weights` the name of a known architecture. `task` and
     `family` are None when they are to be recognised from the checkpoint. `hidden_states` asks for every layer's
     hidden states as extra outputs. `allow_new_head` draws the weights of a head that the checkpoint
-    does not have, with `seed`. `out` is the bundle's folder.
+    does not have, with `seed`. `pick` puts the fastest variant that keeps the accuracy first. `out` is the bundle's
+    folder.
     """
 
     model: str
@@ -33,6 +35,8 @@ class ExportPlan:
     revision: str | None = None
     precisions: tuple[str, ...] = ("fp32",)
     targets: tuple[str, ...] = ("cpu",)
+    pick: bool = False
+    calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
     profiles: tuple[Profile, ...] = field(default=())
     hidden_states: bool = False
     random_weights: bool = False
@@ -46,7 +50,14 @@ class ExportPlan:
         A PlanError where the words themselves are at fault, whatever lies on the disk; else what a single fault with
         what they name is: CheckpointError for the model, BundleError for `out`.
         """
-        faults = [*also, *self._model_faults(), *self._form_faults(), *self._profile_faults(), *self._out_faults()]
+        faults = [
+            *also,
+            *self._model_faults(),
+            *self._form_faults(),
+            *self.calibration.faults(self.precisions),
+            *self._profile_faults(),
+            *self._out_faults(),
+        ]
         if not faults:
             return
         at_fault = next((fault for fault in faults if isinstance(fault, PlanError)), faults[0])

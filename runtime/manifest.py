@@ -10,6 +10,7 @@ from .parity import Tolerance
 
 __all__ = [
     "FORMAT",
+    "CalibrationInfo",
     "FileEntry",
     "Manifest",
     "ModelInfo",
@@ -91,7 +92,9 @@ class Variant:
     `file` is a path relative to the bundle. `state` is "verified" (parity was proven through the engine that
     serves it, on `verified_on`), "not-runnable-here" (its engine was not on the machine that made it) or "failed".
     `engine_options` are what its engine has to be told so that the graph runs in the form that was measured.
-    `kept` maps operators that stayed in a higher precision to the reason.
+    `kept` maps operators that stayed in a higher precision to the reason. `reduced` marks int8 weights that lie within
+    -64..64, which x86 without VNNI needs. `batch_dependent` marks a variant whose answer to a text depends on what
+    else is in the batch.
     """
 
     precision: str
@@ -101,11 +104,31 @@ class Variant:
     verified_on: Mapping[str, str] = field(default_factory=dict)
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
+    reduced: bool = False
+    batch_dependent: bool = False
 
     @property
     def key(self) -> str:
         """The name that parity rows and golden values know it by, such as `fp32/cpu`."""
         return f"{self.precision}/{self.target}"
+
+
+@dataclass(frozen=True)
+class CalibrationInfo:
+    """What the ranges were observed on: `samples` texts, `tokens` long in all, of the `lines` in `source`.
+
+    `source` is a file's name, "stdin" or "builtin"; `digest` the SHA-256 of the texts in order, each followed by a NUL
+    byte. `observer` made ranges of what was seen, and `methods` are what else was done to keep the accuracy.
+    """
+
+    source: str
+    lines: int
+    samples: int
+    tokens: int
+    seed: int
+    digest: str
+    observer: str
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,8 +147,11 @@ class Manifest:
     `head` holds what the task's answer needs beyond the graph (labels, problem type, pooling, mask token id);
     `max_length` is the usable length in tokens, special tokens included. `parity` holds, per variant key
     ("fp32/cpu"), the rows of the report that let it be published; `tolerances` holds, per precision, what
-    a machine that verifies the bundle allows. `input_limits` says, per input, below what every value must lie
-    (the rows of the table that it picks from).
+    a machine that verifies the bundle allows. `calibration` says what int8 and fp16 variants were calibrated on.
+    `accuracy` holds, per variant key, its metric beside fp32's and how many predictions changed; `latency`, per variant
+    key, what one text took on the machine that exported; `recommended` is the key of the fastest variant that keeps
+    the accuracy asked for, empty where none was compared. `input_limits` says, per input, below what every value must
+    lie (the rows of the table that it picks from).
     """
 
     format: int
@@ -145,6 +171,10 @@ class Manifest:
     parity: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     input_limits: Mapping[str, int] = field(default_factory=dict)
+    calibration: CalibrationInfo | None = None
+    accuracy: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    latency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recommended: str = ""
     tools: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:

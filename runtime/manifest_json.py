@@ -10,7 +10,18 @@ from typing import Any, Literal, cast
 
 from .errors import BundleError
 from .json_reader import JsonValue, parse_json
-from .manifest import FORMAT, FileEntry, Manifest, ModelInfo, PassLog, Profile, TensorSpec, TokenizerInfo, Variant
+from .manifest import (
+    FORMAT,
+    CalibrationInfo,
+    FileEntry,
+    Manifest,
+    ModelInfo,
+    PassLog,
+    Profile,
+    TensorSpec,
+    TokenizerInfo,
+    Variant,
+)
 from .parity import Tolerance
 from .paths import check_relative
 
@@ -47,6 +58,10 @@ def read_manifest(text: str) -> Manifest:
         parity=_parity(document.get("parity", {})),
         tolerances={name: _tolerance(item) for name, item in document.get("tolerances", {}).fields().items()},
         input_limits={name: item.integer(least=1) for name, item in document.get("input_limits", {}).fields().items()},
+        calibration=_calibration(document.get("calibration", None)),
+        accuracy=_plain_rows(document.get("accuracy", {})),
+        latency=_plain_rows(document.get("latency", {})),
+        recommended=document.get("recommended", "").text(),
         tools=document.get("tools", {}).texts(),
     )
     _check_whole(manifest)
@@ -84,6 +99,11 @@ def _check_whole(manifest: Manifest) -> None:
     keys = {variant.key for variant in manifest.variants}
     if len(keys) != len(manifest.variants):
         raise BundleError("bvx.json: variants lists a precision and target twice.", "Export the bundle again.")
+    if manifest.recommended and manifest.recommended not in keys:
+        raise BundleError(
+            f"bvx.json: recommended is {manifest.recommended!r}, which variants does not have.",
+            "Export the bundle again.",
+        )
     for variant in manifest.variants:
         if not variant.file.endswith(".onnx"):
             # Bundle.open looks into files of this name for references that lead out of the bundle.
@@ -143,7 +163,28 @@ def _variant(value: JsonValue) -> Variant:
         verified_on=value.get("verified_on", {}).texts(),
         engine_options=value.get("engine_options", {}).plain(),
         kept=value.get("kept", {}).texts(),
+        reduced=value.get("reduced", False).flag(),
+        batch_dependent=value.get("batch_dependent", False).flag(),
     )
+
+
+def _calibration(value: JsonValue) -> CalibrationInfo | None:
+    if value.value is None:
+        return None
+    return CalibrationInfo(
+        source=value.get("source").text(),
+        lines=value.get("lines").integer(),
+        samples=value.get("samples").integer(),
+        tokens=value.get("tokens").integer(),
+        seed=value.get("seed").integer(),
+        digest=value.get("digest").text(),
+        observer=value.get("observer").text(),
+        methods=tuple(item.text() for item in value.get("methods", []).items()),
+    )
+
+
+def _plain_rows(value: JsonValue) -> dict[str, Mapping[str, Any]]:
+    return {key: row.plain() for key, row in value.fields().items()}
 
 
 def _file(value: JsonValue) -> FileEntry:

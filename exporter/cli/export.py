@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ..documents import Interrupted
-from ..supported import PRECISIONS, TARGETS
+from ..supported import AUTO, OBSERVERS, PRECISIONS, TARGETS
 from . import completion
 from .options import AsJson, Quiet, Verbose
 from .shell import Shell, Work
@@ -47,13 +47,40 @@ def export(
         Option(
             metavar="NAME,…",
             autocompletion=completion.list_precisions,
-            help=f"Supported: {', '.join(PRECISIONS)}.",
+            help=f"Supported: {', '.join(PRECISIONS)}; {AUTO} takes the fastest inside --max-drop.",
         ),
     ] = "fp32",
     target: Annotated[
-        str,
-        Option(metavar="NAME,…", autocompletion=completion.list_targets, help=f"Supported: {', '.join(TARGETS)}."),
-    ] = "cpu",
+        str | None,
+        Option(
+            metavar="NAME,…",
+            autocompletion=completion.list_targets,
+            help=f"Supported: {', '.join(TARGETS)}.  [default: cpu, and what the precisions need]",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        str | None, Option(metavar="FILE", help="Texts to calibrate on: lines, JSON Lines, CSV; - is stdin.")
+    ] = None,
+    samples: Annotated[int, Option(min=1, help="How many texts to draw.")] = 256,
+    observer: Annotated[
+        str | None, Option(metavar="NAME", help=f"How ranges are chosen: {', '.join(OBSERVERS)}.")
+    ] = None,
+    ranges: Annotated[
+        Path | None, Option(metavar="FILE", help="ranges.safetensors of another bundle, instead of texts.")
+    ] = None,
+    labelled: Annotated[
+        str | None, Option("--eval", metavar="FILE", help="Labelled texts to judge every variant on.")
+    ] = None,
+    max_drop: Annotated[
+        str | None, Option(metavar="SHARE", help="What a variant may lose of its accuracy, such as 0.5%.")
+    ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        Option(
+            "--reduce-range/--full-range",
+            help="int8 weights for x86 without VNNI, or for all others.  [default: as this machine needs]",
+        ),
+    ] = None,
     profile: Annotated[list[str] | None, Option(metavar="MIN:OPT:MAX", help="Such as 1x16:8x128:32x512.")] = None,
     hidden_states: Annotated[bool, Option("--hidden-states", help="Add every layer's hidden states.")] = False,
     out: Annotated[Path | None, Option(metavar="DIR", help="The bundle's folder.  [default: NAME.bvx]")] = None,
@@ -77,6 +104,8 @@ def export(
                 model=model, task=task, family=family, revision=revision, precision=precision, target=target,
                 profiles=tuple(profile or ()), hidden_states=hidden_states, out=out, overwrite=overwrite,
                 random_weights=random_weights, allow_new_head=allow_new_head, seed=seed,
+                calibrate=calibrate, samples=samples, observer=observer, ranges=ranges, labelled=labelled,
+                max_drop=max_drop, reduce_range=reduce_range,
             )
         )  # fmt: skip
         try:

@@ -8,6 +8,7 @@ import pytest
 from bvx.runtime.errors import BundleError
 from bvx.runtime.manifest import (
     FORMAT,
+    CalibrationInfo,
     FileEntry,
     Manifest,
     ModelInfo,
@@ -30,12 +31,28 @@ FULL = Manifest(
     outputs=(TensorSpec("logits", "float32", ("batch", 2)),),
     max_length=512,
     tokenizer=TokenizerInfo("[PAD]", 0, 0, "right"),
-    variants=(Variant("fp32", "cpu", "onnx/cpu/fp32.onnx", "verified", {"cpu": "x"}, {"threads": 1}, {"a": "b"}),),
+    variants=(
+        Variant(
+            "fp32",
+            "cpu",
+            "onnx/cpu/fp32.onnx",
+            "verified",
+            {"cpu": "x"},
+            {"threads": 1},
+            {"a": "b"},
+            reduced=True,
+            batch_dependent=True,
+        ),
+    ),
     files=(FileEntry("onnx/cpu/fp32.onnx", "0" * 64, 10),),
     profiles=(Profile((1, 16), (8, 128), (32, 512)),),
     passes={"fp32/cpu": (PassLog("fuse_gelu", 2, {"not erf": 1}),)},
     parity={"fp32/cpu": ({"case": "one", "max_abs": 1e-6},)},
     tolerances={"fp32": Tolerance(1e-4, 1e-5, 0.999999, 1.0)},
+    calibration=CalibrationInfo("mail.txt", 900, 256, 8000, 0, "0" * 64, "percentile", ("gptq",)),
+    accuracy={"fp32/cpu": {"metric": "accuracy", "value": 0.5}},
+    latency={"fp32/cpu": {"1x128": 3.5}},
+    recommended="fp32/cpu",
     tools={"torch": "2.13.0"},
 )
 
@@ -64,11 +81,12 @@ def test_a_manifest_is_read_back_as_it_was_written():
 
 
 def test_a_manifest_without_a_tokenizer_and_without_optional_fields_is_read():
+    mappings: dict = {name: {} for name in ("passes", "parity", "tolerances", "accuracy", "latency", "tools")}
     bare = replace(
-        FULL, tokenizer=None, variants=(), files=(), profiles=(), passes={}, parity={}, tolerances={}, tools={}
+        FULL, tokenizer=None, variants=(), files=(), profiles=(), calibration=None, recommended="", **mappings
     )
     document = json.loads(bare.to_json())
-    for name in ("profiles", "passes", "parity", "tolerances", "tools"):
+    for name in ("profiles", "calibration", "recommended", *mappings):
         del document[name]
     assert Manifest.from_json(json.dumps(document)) == bare
 
@@ -91,6 +109,7 @@ REQUIRED = [
     ("tokenizer", "pad_id"), ("tokenizer", "pad_type_id"), ("tokenizer", "padding_side"), ("variants",),
     ("variants", 0, "precision"), ("variants", 0, "target"), ("variants", 0, "file"), ("variants", 0, "state"),
     ("files",), ("files", 0, "path"), ("files", 0, "sha256"), ("files", 0, "bytes"), ("profiles", 0, "opt"),
+    ("calibration", "digest"),
     ("passes", "fp32/cpu", 0, "name"), ("passes", "fp32/cpu", 0, "applied"), ("tolerances", "fp32", "cosine"),
 ]  # fmt: skip
 
