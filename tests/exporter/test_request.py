@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bvx.exporter.request import Request, default_out, make_plan, read_profile
+from bvx.exporter.request import Request, default_out, make_plan, read_profile, read_share
 from bvx.runtime.errors import PlanError
 from bvx.runtime.manifest import Profile
 
@@ -54,3 +54,24 @@ def test_a_seed_is_for_random_weights(tmp_path, monkeypatch):
         make_plan(Request("x", seed=0))
     plan = make_plan(Request("x", seed=3, allow_new_head=True))
     assert (plan.seed, plan.allow_new_head) == (3, True)
+
+
+@pytest.mark.parametrize(("text", "share"), [("0.5%", 0.005), ("2 %", 0.02), (" 0% ", 0.0), ("100%", 1.0)])
+def test_a_share_is_a_percentage(text, share):
+    assert read_share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "0.5", "%", "half%", "-1%", "0,5%", "1e-3%", "\N{ARABIC-INDIC DIGIT ONE}%"])
+def test_a_share_without_its_sign_is_refused(text):
+    with pytest.raises(PlanError, match=r"0\.5%"):
+        read_share(text)
+
+
+def test_a_wrong_share_is_reported_with_the_other_faults(tmp_path):
+    with pytest.raises(PlanError, match=r"'a bit'.*'fp3'"):
+        make_plan(Request("roberta-base", precision="fp3", max_drop="a bit", out=tmp_path))
+
+
+def test_auto_stands_alone(tmp_path):
+    with pytest.raises(PlanError, match="beside other precisions"):
+        make_plan(Request("roberta-base", precision="auto,fp32", out=tmp_path))
