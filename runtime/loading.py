@@ -10,7 +10,8 @@ from .encoder import Encoder
 from .engines import find_engine, open_engine
 from .errors import BvxError, ParityFailed, PlanError
 from .heads import find_predictor, open_head
-from .machine import allowed_cores
+from .machine import allowed_cores, describe
+from .manifest import Variant
 from .tokenizer import Tokenizer
 
 __all__ = ["load"]
@@ -68,18 +69,37 @@ def load(
         raise
     model = find_predictor(manifest.task)(bundle, variant, session, tokenizer, head)
     if variant.state != "verified":
-        _verify_first(model)
+        _verify_first(model, "was never verified", "Load another precision, or export the bundle again.")
+    elif _may_saturate(variant):
+        _verify_first(
+            model,
+            "was verified on a processor with VNNI, which this one does not have",
+            "Export it with --reduce-range for such processors, or load another precision.",
+        )
     return model
 
 
-def _verify_first(model: Encoder) -> None:
-    """Verify a variant that could not run where it was made, before it answers anything."""
+def _may_saturate(variant: Variant) -> bool:
+    """Whether int8 products that were exact where they were verified may overflow on this processor.
+
+    x86 before VNNI adds two products of uint8 and int8 in 16 bits (vpmaddubsw): too few for weights beyond -64..64.
+    """
+    if variant.reduced or variant.target != "cpu" or not variant.precision.startswith("int8"):
+        return False
+    here = describe()
+    features = here["features"].split()
+    is_old = "x86_64" in here["system"] and "vnni" not in features
+    return is_old and "vnni" in variant.verified_on.get("features", "").split()
+
+
+def _verify_first(model: Encoder, what: str, step: str) -> None:
+    """Verify a variant that has not been proven on a machine like this, before it answers anything."""
     report = model.verify()
     if not report:
         model.close()
         failed = sum(not row.passed for row in report.rows)
         raise ParityFailed(
-            f"{model.variant.key} was never verified, and on this machine {failed} of {len(report.rows)} comparisons "
-            "with PyTorch fail.",
-            "Load another precision, or export the bundle again.",
+            f"{model.variant.key} {what}, and on this machine {failed} of {len(report.rows)} comparisons with PyTorch "
+            "fail.",
+            step,
         )

@@ -8,6 +8,7 @@ from bvx.runtime.errors import BundleError, EngineMismatch, ParityFailed, PlanEr
 from bvx.runtime.loading import load
 from bvx.runtime.machine import allowed_cores
 from bvx.runtime.manifest import TensorSpec, Variant
+from bvx.runtime.parity import Tolerance
 
 CLASSES = {
     "feature-extraction": bvx.FeatureExtractor,
@@ -119,6 +120,34 @@ def test_a_variant_that_was_never_verified_is_verified_by_the_first_load(make_bu
     bundle.replace_model(type(bundle.weights)(types=bundle.weights.types * 2))
     with pytest.raises(ParityFailed, match=r"never verified, and on this machine [12] of [12] comparisons"):
         load(bundle.path, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("here", "system", "verified_on", "reduced", "is_verified_again"),
+    [
+        ("avx2", "Linux x86_64", "avx2 avx512f vnni", False, True),
+        ("avx2", "Linux x86_64", "avx2 avx512f vnni", True, False),
+        ("avx2", "Linux x86_64", "avx2", False, False),
+        ("avx2 avx512f vnni", "Linux x86_64", "avx2 avx512f vnni", False, False),
+        ("neon dotprod", "Linux aarch64", "avx2 avx512f vnni", False, False),
+    ],
+)
+def test_int8_of_a_newer_processor_is_verified_again_where_its_products_may_overflow(
+    make_bundle, monkeypatch, here, system, verified_on, reduced, is_verified_again
+):
+    machine = {"cpu": "x", "features": here, "cores": "1", "system": system}
+    monkeypatch.setattr(bvx.runtime.loading, "describe", lambda: machine)
+    int8 = Variant(
+        "int8", "cpu", "onnx/cpu/fp32.onnx", "verified", verified_on={"features": verified_on}, reduced=reduced
+    )
+    bundle = make_bundle(variants=(int8,), tolerances={"int8": Tolerance(1e-4, 1e-5, 0.999999, 1.0)})
+    load(bundle.path, threads=1).close()
+    bundle.replace_model(type(bundle.weights)(types=bundle.weights.types * 2))
+    if is_verified_again:
+        with pytest.raises(ParityFailed, match=r"int8/cpu was verified on a processor with VNNI.*--reduce-range"):
+            load(bundle.path, threads=1)
+    else:
+        load(bundle.path, threads=1).close()
 
 
 def test_a_graph_with_other_inputs_than_the_manifest_says_is_refused(make_bundle):
