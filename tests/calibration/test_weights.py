@@ -13,7 +13,7 @@ def weight(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("reduced, largest", [(False, 127), (True, 64)])
+@pytest.mark.parametrize(("reduced", "largest"), [(False, 127), (True, 64)])
 def test_every_channel_uses_its_whole_range_and_is_off_by_half_a_step_at_most(axis, reduced, largest):
     matrix = weight(8, 6)
     matrix[3] *= 100
