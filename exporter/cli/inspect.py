@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from .options import AsJson, Folder, Quiet, Verbose
-from .shell import Shell, Work
+from typing import Annotated
+
+from typer import Argument, Option
+
+from .options import AsJson, Quiet, Verbose
+from .shell import REFUSED, Shell, Work
 
 __all__ = ["inspect"]
 
 
-def inspect(bundle: Folder, as_json: AsJson = False, verbose: Verbose = False, quiet: Quiet = False) -> Work:
+def inspect(
+    bundle: Annotated[str, Argument(metavar="BUNDLE", help="The bundle's folder; with --check also an ONNX file.")],
+    check: Annotated[
+        str | None, Option(metavar="TARGET", help="Check the graphs for tensorrt, or tensorrt:10.13; builds nothing.")
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> Work:
     """Show what a bundle holds. Inputs, variants, parity, what each pass did; every hash is checked."""
 
     def work(shell: Shell) -> int:
+        if check is not None:
+            from ..checks import describe_checks, view_checks
+
+            document = describe_checks(bundle, check)
+            shell.answer(document, view_checks(document))
+            return 0 if document["passed"] else REFUSED
+
         from ...runtime.bundle import Bundle
         from ..inspection import describe
         from ..views import view_bundle
