@@ -39,9 +39,9 @@ def load(
     `check_hashes=False` leaves out hashing large files, which may dominate a cold start.
 
     A process that forks loads in the child, not before: the engine's threads do not survive a fork, so that a model
-    loaded before answers nothing in the child (with `threads=1` it does). Such a model may be closed or dropped there;
-    its memory stays. onnxruntime itself, once imported, may stop a forked child from ending by `sys.exit`: end it with
-    `os._exit`, as multiprocessing does.
+    loaded before answers nothing in the child (on onnxruntime with `threads=1` it does). Such a model may be closed or
+    dropped there; its memory stays. onnxruntime itself, once imported, may stop a forked child from ending by
+    `sys.exit`: end it with `os._exit`, as multiprocessing does.
 
     Raises BundleError when the bundle is damaged, contradicts itself or has no such precision, EngineMismatch when no
     installed engine serves it, and ParityFailed when a variant that could not be verified where it was made fails here.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from numpy.typing import NDArray
 
 from ..errors import BundleError, BvxError, EngineMismatch, InputError
+from ..forks import keep_for_ever, watch_forks
 from ..manifest import TensorSpec, Variant
 
 __all__ = ["OrtEngine", "open_session"]
@@ -41,7 +40,7 @@ class OrtEngine:
         self.outputs = tuple(_spec(item) for item in session.get_outputs())
         self._session = session
         self._process = os.getpid()
-        _OPEN.add(self)
+        watch_forks(self)
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """The outputs called `outputs` (all of them when None) for `feeds`.
@@ -72,20 +71,7 @@ class OrtEngine:
         They did not survive the fork, so that would be for ever. A session on one thread has no others.
         """
         if self._session is not None and self.threads > 1:
-            # A reference more than there are, so that neither garbage collection nor the interpreter's end frees it.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
-
-
-_OPEN: WeakSet[OrtEngine] = WeakSet()
-
-
-def _outlive_forks() -> None:
-    for engine in list(_OPEN):
-        engine.outlive_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_outlive_forks)
+            keep_for_ever(self._session)
 
 
 def open_session(path: Path, variant: Variant, threads: int, spin: bool) -> OrtEngine:
