@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 SOURCES := $(wildcard *.py) calibration exporter runtime tests docs/conf.py docs/extensions $(wildcard examples benchmarks interop)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types package docs check link bench-forms clean peers minilm-bundle interop interop-qa bench-peers
+.PHONY: help install demo zoo test lint types package docs check link bench-forms clean peers minilm-bundle interop interop-qa bench-peers
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ $(VENV)/.minilm: $(VENV)/.installed
 
 demo: $(VENV)/.minilm ## export a real pretrained model and one checkpoint of each other family, verify, run
 	$(BIN)/python examples/demo.py
+
+zoo: install ## train the small checkpoints of examples/zoo again, with one thread
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python examples/zoo/train.py
 
 test: install ## every test
 	$(PYTEST) -n $(JOBS) --dist loadfile
