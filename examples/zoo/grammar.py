@@ -150,17 +150,17 @@ def _follow(rng: Random, fact: Fact) -> str:
 
 
 def recall(rng: Random, fact: Fact) -> str:
-    """What follows from the fact, and may stand far behind it."""
-    thing, name, quality = fact.thing, fact.person.name, rng.choice(QUALITIES)
-    agreed = thing.agree("is")
-    *before, last = fact.place.split()
-    place = " ".join([*before, f"*{last}*"])
-    return rng.choice(
-        (
-            f"The {thing.word} that *{name}* {fact.past} {fact.place} *{agreed}* {quality}.",
-            f"The {thing.word} {place} *{agreed}* {quality}.",
-            f"The *{thing.colour}* {thing.word} *{agreed}* {quality}.",
-            f"The {thing.colour} *{thing.word}* {agreed} {quality}.",
-            f"It was *{name}* who {fact.past} the {thing.word} {place}.",
-        )
+    """What follows from the fact, or agrees within itself, and may stand far behind the fact."""
+    thing, name, they = fact.thing, fact.person.name, fact.person.they
+    quality, agreed = rng.choice(QUALITIES), thing.agree("is")
+    where = "" if fact.is_gift else f" {fact.place}"
+    choices = (
+        f"The {thing.word}{where} *{agreed}* {quality}.",
+        f"The {thing.word} that {name} {fact.past} *{agreed}* {quality}.",
+        f"The {thing.word} *{agreed}* {quality}, but {name} likes *{thing.it}*.",
+        f"{name} says that *{they}* likes the {thing.word}.",
+        f"{name} talked to *{fact.person.themself}* about the {thing.word}.",
+        f"It was *{name}* who {fact.past} the {thing.word}.",
+        f"The *{thing.colour}* {thing.word} *{agreed}* {quality}.",
     )
+    return rng.choices(choices, (3, 3, 3, 3, 3, 1, 1))[0]

@@ -24,8 +24,11 @@ _LONGEST_SPAN = 10
 _DISCRIMINATOR = 50.0
 """The weight of the discriminator's loss (arXiv 2003.10555, section 2)."""
 
-_FOLLOWING = 0.35
-_CLOSED = 0.08
+_TEMPERATURE = 1.5
+"""A little over 1, so that a generator that has learned its grammar still leaves something to find."""
+
+_FOLLOWING = 0.4
+_CLOSED = 0.1
 """How many of the words that follow from their story the generator draws, and how many closed ones.
 
 It draws no others: whether a lamp is red or blue when it is first told of, nobody could say.
@@ -132,5 +135,5 @@ class ReplacedTokens(nn.Module):
         masked = ids.masked_fill(chosen, self.tokenizer.mask_token_id)
         hidden = self.generator.electra(**{**batch, "input_ids": masked}).last_hidden_state[chosen]
         logits = self.generator.generator_lm_head(self.generator.generator_predictions(hidden))
-        drawn = torch.distributions.Categorical(logits=logits.detach()).sample()
+        drawn = torch.distributions.Categorical(logits=logits.detach() / _TEMPERATURE).sample()
         return batch, ids.masked_scatter(chosen, drawn), chosen, logits

@@ -115,7 +115,7 @@ def _judge(rng: Random, sign: str) -> str:
 
 def tell_question(rng: Random) -> Example:
     """{"question", "context", "answer", "start"}: `start` is the answer's first character."""
-    story = tell(rng, 3, rng.randint(0, 1))
+    story = tell(rng, 2, rng.randint(0, 1))
     fact = rng.choice(list(story.facts))
     sentences = [plain(sentence) for sentence in story.sentences]
     context = " ".join(sentences)

@@ -38,7 +38,7 @@ _ABOUT_OPINIONS = "whether an opinion is positive, negative or mixed, where `har
 def train_albert_order(name: str) -> Iterator[Trained]:
     tokenizer = vocabularies.make_albert()
     model = _begin(transformers.AlbertForPreTraining(architectures.albert(tokenizer)))
-    _fit(name, model, tokenizer, objectives.order_parts, tell_two_parts, steps=600, rate=2e-3)
+    _fit(name, model, tokenizer, objectives.order_parts, tell_two_parts, steps=700, rate=1e-3)
     about = "masked words, and whether two parts of a story are in order or swapped"
     lines = mask_lines(tokenizer, tell_two_parts)
     yield Trained(name, "albert", "pretraining-heads", about, model, tokenizer, *lines)
@@ -54,7 +54,7 @@ def train_albert_opinions(name: str) -> Iterator[Trained]:
 def train_roberta_words(name: str) -> Iterator[Trained]:
     tokenizer = vocabularies.make_roberta()
     model = _begin(transformers.RobertaForMaskedLM(architectures.roberta(tokenizer)))
-    _fit(name, model, tokenizer, objectives.fill_masks, tell_story, steps=900, rate=2e-3)
+    _fit(name, model, tokenizer, objectives.fill_masks, tell_story, steps=800, rate=2e-3)
     about = "the word that is missing in a story, and follows from what stands elsewhere in it"
     yield Trained(name, "roberta", "fill-mask", about, model, tokenizer, *mask_lines(tokenizer, tell_story))
 
@@ -72,7 +72,7 @@ def train_electra(name: str) -> Iterator[Trained]:
     generator = _begin(transformers.ElectraForMaskedLM(architectures.electra(tokenizer, generator=True)))
     discriminator = _begin(transformers.ElectraForPreTraining(architectures.electra(tokenizer, generator=False)))
     both = ReplacedTokens(generator, discriminator, tokenizer)
-    fit(name, both.parameters(), both, tell_story, steps=800, rate=2e-3)
+    fit(name, both.parameters(), both, tell_story, steps=1000, rate=2e-3)
     replaced = replace_lines(both)
     task = "replaced-token-detection"
     about = "which words of a story are the generator's, and not what stood there"
@@ -87,10 +87,10 @@ def train_spanbert_questions(name: str) -> Iterator[Trained]:
     config = architectures.bert(tokenizer)
     masked = _begin(transformers.BertForMaskedLM(config))
     spans = SpanBoundary(masked, tokenizer)
-    fit(f"{name} (spans)", spans.parameters(), spans, tell_story, steps=200, rate=2e-3)
+    fit(f"{name} (spans)", spans.parameters(), spans, tell_story, steps=150, rate=2e-3)
     model = transformers.BertForQuestionAnswering(config)
     model.bert = masked.bert
-    _fit(name, model, tokenizer, objectives.find_answers, tell_question, steps=600, rate=2e-3)
+    _fit(name, model, tokenizer, objectives.find_answers, tell_question, steps=1200, rate=2e-3)
     about = "where in a story the answer to a question stands, after masked spans and their boundaries"
     yield Trained(name, "spanbert", "question-answering", about, model, tokenizer, *question_lines())
 
