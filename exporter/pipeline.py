@@ -118,7 +118,7 @@ def _write_graphs(
     for lowering in lowerings:
         if lowering.rewrite is not None:
             lowered = canonical.clone()
-            logs[f"{lowering.precision}/{lowering.target}"] = tuple(lowering.rewrite(lowered))
+            logs[f"{lowering.precision}/{lowering.target}"] = tuple(lowering.rewrite(lowered, None))
             save_graph(lowered, folder / lowering.file)
     return logs
 

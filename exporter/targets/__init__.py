@@ -8,24 +8,30 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ...calibration.recipe import Recipe
 from ...runtime.manifest import PassLog
 from . import cpu
 
-__all__ = ["LOWERINGS", "Lowering", "find_lowering"]
+__all__ = ["CANONICAL_FILE", "INT8", "LOWERINGS", "Lowering", "Rewrite", "find_lowering"]
+
+Rewrite = Callable[[ir.Model, Recipe | None], Sequence[PassLog]]
+"""Lowers a copy of the canonical graph in place. It raises CalibrationError where it needs a recipe and gets None."""
 
 
 @dataclass(frozen=True)
 class Lowering:
     """One precision for one target.
 
-    `rewrite` turns a copy of the canonical graph into the lowered one, in place; None says that the canonical graph
-    is the fastest form there is, so that its one file serves. `engine_options` are what the engine has to be told.
+    `rewrite` is None where the canonical graph is the fastest form there is, so that its one file serves.
+    `engine_options` are what the engine has to be told. `batch_dependent` says that an answer depends on what else
+    is in the batch, which is never chosen unless it is asked for by name.
     """
 
     target: str
     precision: str
-    rewrite: Callable[[ir.Model], Sequence[PassLog]] | None
+    rewrite: Rewrite | None
     engine_options: Mapping[str, Any] = field(default_factory=dict)
+    batch_dependent: bool = False
 
     @property
     def file(self) -> str:
@@ -35,7 +41,14 @@ class Lowering:
 
 CANONICAL_FILE = "onnx/model.onnx"
 
+INT8: tuple[Lowering, ...] = (
+    Lowering("cpu", "int8", cpu.write_int8, cpu.ENGINE_OPTIONS),
+    Lowering("cpu", "int8-dynamic", cpu.write_dynamic_int8, cpu.ENGINE_OPTIONS, batch_dependent=True),
+)
+"""Those that write a recipe down."""
+
 LOWERINGS: tuple[Lowering, ...] = (Lowering("cpu", "fp32", None, cpu.ENGINE_OPTIONS),)
+"""Those that an export offers."""
 
 
 def find_lowering(target: str, precision: str) -> Lowering | None:
