@@ -49,7 +49,14 @@ def export(checkpoint: Path, task: str, fallback: Path, work: Path) -> tuple[Pat
     from optimum.exporters.onnx import main_export
 
     try:
-        main_export(str(checkpoint), output=work / "optimum", task=task, device="cpu", do_validation=False)
+        main_export(
+            str(checkpoint),
+            output=work / "optimum",
+            task=task,
+            library_name="transformers",
+            device="cpu",
+            do_validation=False,
+        )
     except Exception as error:  # noqa: BLE001 - it has no kind of its own for a task that it does not know
         print(f"Optimum cannot export {task} of {checkpoint}: {error}", file=sys.stderr)
         return fallback, "bvx"

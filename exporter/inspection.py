@@ -33,6 +33,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "tokenizer": dataclasses.asdict(manifest.tokenizer) if manifest.tokenizer else None,
         "profiles": [dataclasses.asdict(profile) for profile in manifest.profiles],
         "variants": [_describe_variant(bundle, variant) for variant in manifest.variants],
+        "calibration": dataclasses.asdict(manifest.calibration) if manifest.calibration else None,
+        "recommended": manifest.recommended,
         "passes": {key: [dataclasses.asdict(log) for log in logs] for key, logs in manifest.passes.items()},
         "tools": dict(manifest.tools),
         "files": {"count": len(manifest.files), "bytes": sum(entry.bytes for entry in manifest.files)},
@@ -74,6 +76,10 @@ def _describe_variant(bundle: Bundle, variant: Variant) -> dict[str, Any]:
         "state": variant.state,
         "verified_on": dict(variant.verified_on),
         "kept": dict(variant.kept),
+        "reduced": variant.reduced,
+        "batch_dependent": variant.batch_dependent,
+        "accuracy": bundle.manifest.accuracy.get(variant.key),
+        "latency": bundle.manifest.latency.get(variant.key),
         "parity": summarise_rows(bundle.manifest.parity.get(variant.key, ())),
     }
 
