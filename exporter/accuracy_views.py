@@ -1,0 +1,75 @@
+"""What a person reads of accuracy and speed: plain data, as in views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .layout import Block, Table, format_bytes
+
+__all__ = ["view_calibration", "view_recommendation"]
+
+
+def view_recommendation(document: Mapping[str, Any]) -> Iterator[Block]:
+    """The closing words of `bvx export`: every variant with its size, speed and changed predictions, and the choice."""
+    recommended = document["recommended"]
+    if not recommended:
+        return
+    one = next(variant for variant in document["variants"] if variant["key"] == recommended)
+    words = [format_bytes(one["bytes"])]
+    if one["latency"]:
+        words.append(f"{name_latency(one['latency'])}{_name_speed_up(document, one)}")
+    if one["accuracy"]:
+        words.append(name_changes(one["accuracy"]))
+    yield f"Recommended: {recommended} ({', '.join(words)})"
+
+
+def view_calibration(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx inspect`: what was calibrated on, and what each variant's accuracy is."""
+    found = document["calibration"]
+    if found:
+        methods = ", ".join(found["methods"]) or "none"
+        rows = (
+            ("texts", f"{found['samples']} of {found['lines']} in {found['source']}, {found['tokens']:,} tokens"),
+            ("digest", f"sha256 {found['digest'][:16]}…, seed {found['seed']}"),
+            ("observer", found["observer"]),
+            ("methods", methods),
+        )
+        yield Table("Calibration", (), rows)
+    judged = [variant for variant in document["variants"] if variant["accuracy"]]
+    if judged:
+        yield Table(
+            "Accuracy",
+            ("variant", "metric", "fp32", "variant's", "drop", "95 % interval", "changed"),
+            tuple((variant["key"], *_accuracy_cells(variant["accuracy"])) for variant in judged),
+        )
+
+
+def name_latency(latency: Mapping[str, Any]) -> str:
+    """`3.2 ms at 1x128`."""
+    return f"{latency['milliseconds']:.1f} ms at {latency['batch']}x{latency['length']}"
+
+
+def name_changes(accuracy: Mapping[str, Any]) -> str:
+    """`3 of 1,000 changed`."""
+    return f"{accuracy['changed']:,} of {accuracy['total']:,} {accuracy['unit']} changed"
+
+
+def _accuracy_cells(accuracy: Mapping[str, Any]) -> tuple[str, ...]:
+    if accuracy["metric"] is None:
+        return ("", "", "", "", "", name_changes(accuracy))
+    return (
+        accuracy["metric"],
+        f"{accuracy['reference']:.4f}",
+        f"{accuracy['value']:.4f}",
+        f"{accuracy['drop']:+.4f}",
+        f"{accuracy['low']:+.4f} to {accuracy['high']:+.4f}",
+        name_changes(accuracy),
+    )
+
+
+def _name_speed_up(document: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    first = next((variant for variant in document["variants"] if variant["precision"] == "fp32"), None)
+    if first is None or first is one or not first["latency"]:
+        return ""
+    return f", {first['latency']['milliseconds'] / one['latency']['milliseconds']:.2f} times as fast as fp32"
