@@ -45,18 +45,20 @@ def check(
     progress: Progress | None = None,
     *,
     locate: bool = True,
+    most_tokens: int | None = None,
 ) -> ParityReport:
     """Run every case through `encoder` and through the checkpoint's model, and compare every output.
 
     A text that stands in a batch with longer ones is compared with the same text alone: in PyTorch, and in the
     encoder. Cases are run one at a time, with little kept. A case that fails is looked at again with PyTorch's own
     rounding in mind (`_with_rounding`). On failure the report's `diverged_at` is the first layer
-    that differs, unless `locate` is False.
+    that differs, unless `locate` is False. Cases of more tokens than `most_tokens` are left out.
     """
     progress = progress or Silent()
-    cases = cases_for(checkpoint)
+    every = cases_for(checkpoint)
+    cases = [case for case in every if most_tokens is None or case.feeds["input_ids"].size <= most_tokens]
     outputs = tuple(spec.name for spec in encoder.manifest.outputs)
-    scales = _typical_scales(checkpoint.model, cases, outputs)
+    scales = _typical_scales(checkpoint.model, every, outputs)
     progress.stage(f"parity {encoder.variant.key}", len(cases))
     rows: list[ParityRow] = []
     alone: dict[str, tuple[Arrays, Arrays]] = {}

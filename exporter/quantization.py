@@ -11,7 +11,9 @@ import onnx_ir as ir
 
 from ..calibration.collect import OBSERVER, collect
 from ..calibration.corpus import Sample, read_sample
+from ..calibration.plain import plain_recipe
 from ..calibration.ranges import Ranges
+from ..calibration.recipe import Recipe
 from ..calibration.store import FILE, check_ranges, read_ranges, write_ranges
 from ..runtime.errors import CalibrationError
 from ..runtime.machine import describe
@@ -23,9 +25,11 @@ from .progress import Progress
 from .supported import CALIBRATED
 from .targets import CANONICAL_FILE
 
-__all__ = ["Calibrated", "calibrate", "describe_calibration", "is_reduced"]
+__all__ = ["Calibrated", "calibrate", "describe_calibration", "is_reduced", "quantise"]
 
-_PAIRS = ("question-answering", "text-ranking", "multiple-choice", "sentence-order-prediction", "next-sentence-prediction")
+_PAIRS = frozenset(
+    ("question-answering", "text-ranking", "multiple-choice", "sentence-order-prediction", "next-sentence-prediction")
+)
 """Tasks that read two texts at a time: bvx's own come in pairs for them."""
 
 
@@ -36,6 +40,26 @@ class Calibrated:
     ranges: Ranges
     sample: Sample | None
     tokenizer: Tokenizer | None
+
+
+def quantise(
+    plan: ExportPlan,
+    checkpoint: Checkpoint,
+    canonical: ir.Model,
+    folder: Path,
+    progress: Progress,
+    stdin: BinaryIO | None = None,
+) -> Recipe | None:
+    """The recipe for every precision below fp32 that was asked for; None where there is none.
+
+    The canonical graph lies in `folder`, and its ranges will lie beside it. Raises as `calibrate` does.
+    """
+    calibrated = calibrate(plan, checkpoint, folder, progress, stdin)
+    if calibrated is None:
+        return None
+    if not any(precision.startswith("int8") or precision == "fp8" for precision in plan.precisions):
+        return Recipe(calibrated.ranges, {})
+    return plain_recipe(canonical.graph, calibrated.ranges, reduced=is_reduced(plan.calibration.reduce_range))
 
 
 def calibrate(

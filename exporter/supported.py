@@ -7,7 +7,7 @@ from collections.abc import Sequence
 __all__ = ["AUTO", "CALIBRATED", "OBSERVERS", "PRECISIONS", "TARGETS", "choose_targets"]
 
 TARGETS: dict[str, tuple[str, ...]] = {
-    "cpu": ("fp32",),
+    "cpu": ("fp32", "int8", "int8-dynamic"),
 }
 """The precisions of each target. A test holds them beside targets.LOWERINGS, whose rewriting needs onnx_ir."""
 
@@ -16,7 +16,7 @@ PRECISIONS: tuple[str, ...] = tuple(dict.fromkeys(name for names in TARGETS.valu
 AUTO = "auto"
 """Instead of a precision: fp32 and int8 are made for this machine's processor, and the faster one comes first."""
 
-CALIBRATED: tuple[str, ...] = ("int8", "fp16", "bf16", "fp8")
+CALIBRATED: tuple[str, ...] = ("int8", "int8-dynamic", "fp16", "bf16", "fp8")
 """The precisions whose graph depends on what real texts do in it."""
 
 OBSERVERS: tuple[str, ...] = ("minmax", "moving-average", "percentile", "entropy", "mse")

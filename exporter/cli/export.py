@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -112,7 +113,7 @@ def export(
             from ..pipeline import export
 
             with shell.watching():
-                result = export(plan, shell)
+                result = export(plan, shell, sys.stdin.buffer if sys.stdin else None)
         except KeyboardInterrupt as error:
             raise Interrupted("Interrupted; nothing was written.") from error
         from ..inspection import describe_export, list_files

@@ -21,6 +21,7 @@ from ...runtime.tasks import Task
 __all__ = [
     "FP32",
     "MASKED_LM",
+    "TOLERANCES",
     "Config",
     "Family",
     "TokenizerRules",
@@ -39,6 +40,22 @@ Config = Mapping[str, Any]
 FP32 = Tolerance(max_abs=1e-4, mean_abs=1e-5, cosine=0.999999, argmax=1.0)
 """What fp32 may differ by: typical differences are 1e-6 of the scale, an order below the mean allowed here."""
 
+INT8 = Tolerance(max_abs=2.0, mean_abs=0.2, cosine=0.97, argmax=0.85)
+"""What int8 may differ by: a graph that is wrong is far beyond it, and what a right one costs is judged on texts."""
+
+FP16 = Tolerance(max_abs=0.05, mean_abs=0.005, cosine=0.9999, argmax=0.99)
+BF16 = Tolerance(max_abs=0.3, mean_abs=0.04, cosine=0.999, argmax=0.95)
+FP8 = Tolerance(max_abs=2.0, mean_abs=0.25, cosine=0.96, argmax=0.8)
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "fp32": FP32,
+    "fp16": FP16,
+    "bf16": BF16,
+    "int8": INT8,
+    "int8-dynamic": INT8,
+    "fp8": FP8,
+}
+"""What each precision may differ from PyTorch's fp32 by, unless a family says otherwise."""
 
 MASKED_LM = ("fill-mask", "pretraining-heads")
 """The tasks whose head is a masked language model's, which has a LayerNorm of its own."""
@@ -82,7 +99,7 @@ class Family:
     layer_norms: Callable[[Config, str], int] = lambda config, task: (
         1 + 2 * int(config["num_hidden_layers"]) + (task in MASKED_LM)
     )
-    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: {"fp32": FP32})
+    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: TOLERANCES)
     pooler: bool = True
     objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     owners: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from ...calibration.recipe import Recipe
 from ...runtime.manifest import PassLog
 from . import cpu
 
-__all__ = ["CANONICAL_FILE", "INT8", "LOWERINGS", "Lowering", "Rewrite", "find_lowering"]
+__all__ = ["CANONICAL_FILE", "LOWERINGS", "Lowering", "Rewrite", "find_lowering"]
 
 Rewrite = Callable[[ir.Model, Recipe | None], Sequence[PassLog]]
 """Lowers a copy of the canonical graph in place. It raises CalibrationError where it needs a recipe and gets None."""
@@ -23,31 +23,45 @@ class Lowering:
     """One precision for one target.
 
     `rewrite` is None where the canonical graph is the fastest form there is, so that its one file serves.
-    `engine_options` are what the engine has to be told. `batch_dependent` says that an answer depends on what else
-    is in the batch, which is never chosen unless it is asked for by name.
+    `engine_options` are what the engine has to be told. `portable` is the name under which other tools look for the
+    file, where they can run it. `kept` finds what the canonical graph has that stays in higher precision, and why.
+    `batch_dependent` says that an answer depends on what else is in the batch, which is never chosen unless it is
+    asked for by name.
     """
 
     target: str
     precision: str
     rewrite: Rewrite | None
     engine_options: Mapping[str, Any] = field(default_factory=dict)
+    portable: str = ""
+    kept: Callable[[ir.Graph, Recipe], Mapping[str, str]] = lambda graph, recipe: {}
     batch_dependent: bool = False
+
+    @property
+    def key(self) -> str:
+        """The variant's key, such as `int8/cpu`."""
+        return f"{self.precision}/{self.target}"
 
     @property
     def file(self) -> str:
         """Where in the bundle the variant lies."""
-        return CANONICAL_FILE if self.rewrite is None else f"onnx/{self.target}/{self.precision}.onnx"
+        if self.rewrite is None:
+            return CANONICAL_FILE
+        return self.portable or f"onnx/{self.target}/{self.precision}.onnx"
 
 
 CANONICAL_FILE = "onnx/model.onnx"
 
-INT8: tuple[Lowering, ...] = (
-    Lowering("cpu", "int8", cpu.write_int8, cpu.ENGINE_OPTIONS),
-    Lowering("cpu", "int8-dynamic", cpu.write_dynamic_int8, cpu.ENGINE_OPTIONS, batch_dependent=True),
-)
-"""Those that write a recipe down."""
 
-LOWERINGS: tuple[Lowering, ...] = (Lowering("cpu", "fp32", None, cpu.ENGINE_OPTIONS),)
+def _left_out(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
+    return recipe.kept
+
+
+LOWERINGS: tuple[Lowering, ...] = (
+    Lowering("cpu", "fp32", None, cpu.ENGINE_OPTIONS),
+    Lowering("cpu", "int8", cpu.write_int8, cpu.ENGINE_OPTIONS, portable="onnx/model_int8.onnx", kept=_left_out),
+    Lowering("cpu", "int8-dynamic", cpu.write_dynamic_int8, cpu.ENGINE_OPTIONS, kept=_left_out, batch_dependent=True),
+)
 """Those that an export offers."""
 
 

@@ -103,7 +103,7 @@ def test_every_pass_is_logged_in_its_order(made: ExportResult) -> None:
 def test_the_proof_is_in_the_result_and_in_the_manifest(made: ExportResult) -> None:
     (report,) = made.reports
     (variant,) = made.manifest.variants
-    assert report and variant.state == "verified" and variant.verified_on == report.machine
+    assert report and variant.state == "verified" and variant.verified_on == {"engine": report.engine, **report.machine}
     assert [dict(row) for row in made.manifest.parity["fp32/cpu"]] == [row.to_dict() for row in report.rows]
     assert {row.output for row in report.rows} == {output.name for output in made.manifest.outputs}
     with bvx.load(made.path) as encoder:
@@ -197,7 +197,7 @@ def test_nothing_is_published_when_parity_fails_and_the_place_is_named(
     assert snapshot(old) == before
 
 
-@pytest.mark.parametrize("broken", ["_write_files", "_write_graphs", "_prove", "publish"])
+@pytest.mark.parametrize("broken", ["_write_files", "lower", "prove", "publish"])
 def test_nothing_is_left_behind_wherever_an_export_breaks(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, captured: Callable
 ) -> None:
@@ -209,7 +209,7 @@ def test_nothing_is_left_behind_wherever_an_export_breaks(
     graph, logs = captured("bert", "feature-extraction", num_hidden_layers=3).canonical()
     monkeypatch.setattr(pipeline, "make_canonical", lambda *arguments: (graph, logs))
     if broken == "publish":
-        monkeypatch.setattr(pipeline, "_prove", lambda folder, manifest, *rest: (manifest, ()))
+        monkeypatch.setattr(pipeline, "prove", lambda folder, manifest, *rest: (manifest, ()))
     monkeypatch.setattr(pipeline, broken, stop)
     with pytest.raises(BvxError, match="Stopped"):
         export(ExportPlan(str(checkpoint), tmp_path / "a" / "b" / "bundle"))
@@ -242,7 +242,7 @@ def test_an_export_that_is_killed_leaves_no_half_bundle(made: ExportResult, chec
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with ExitStack() as stack:
         running = []
-        for step in ("_write_graphs", "_prove", "publish"):
+        for step in ("lower", "prove", "publish"):
             words = [PAUSING, step, str(made.path / "onnx/model.onnx")]
             words += ["export", str(checkpoint), "--out", str(tmp_path / step), "--overwrite", "--quiet"]
             process = subprocess.Popen(
@@ -258,12 +258,12 @@ def test_an_export_that_is_killed_leaves_no_half_bundle(made: ExportResult, chec
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["publish"]
     assert snapshot(old) == before
     left = sorted(path.name.partition(".bvx-")[0] for path in tmp_path.iterdir() if path.name.startswith("."))
-    assert left == ["._prove", "._write_graphs", ".publish"]
+    assert left == [".lower", ".prove", ".publish"]
     # The next export to the same place clears away what the killed one left, and nothing of the others'.
     result = export(ExportPlan(str(checkpoint), old, overwrite=True))
     assert len(Bundle.open(result.path).manifest.outputs) == 2
     left = sorted(path.name.partition(".bvx-")[0] for path in tmp_path.iterdir())
-    assert left == ["._prove", "._write_graphs", "publish"]
+    assert left == [".lower", ".prove", "publish"]
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def test_a_hub_id_without_a_network_is_refused_with_the_ways_out(bvx, monkeypatc
 
 
 def test_a_failed_parity_gate_is_exit_code_3(bvx, monkeypatch):
-    def export(plan, progress):
+    def export(plan, progress, stdin):
         raise ParityFailed("It differs.", "Look.")
 
     monkeypatch.setattr("bvx.exporter.pipeline.export", export)
@@ -103,7 +103,7 @@ def test_a_folder_that_nobody_may_write_to_is_named(bvx, tiny_checkpoint, tmp_pa
 
 
 def test_interrupted_it_says_that_nothing_was_written(bvx, monkeypatch):
-    def interrupt(plan, progress):
+    def interrupt(plan, progress, stdin):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bvx.exporter.pipeline.export", interrupt)
@@ -145,7 +145,7 @@ def test_the_voice_is_chosen_before_or_after_the_command(bvx, watched, words, sa
 def watched(monkeypatch, features):
     """An export that says a stage, a detail and a warning, and hands back what is there already."""
 
-    def export(plan, progress):
+    def export(plan, progress, stdin):
         progress.stage("load")
         progress.advance(detail="detail")
         progress.warn("Careful.")

@@ -11,7 +11,7 @@ import pytest
 
 from bvx.calibration.sites import find_linears, find_tables
 from bvx.calibration.weights import quantize_weight
-from bvx.exporter.targets import INT8
+from bvx.exporter.targets import LOWERINGS
 from bvx.exporter.targets.cpu import ENGINE_OPTIONS, write_dynamic_int8, write_int8
 from bvx.exporter.targets.qdq.activations import unsigned
 from bvx.runtime.errors import CalibrationError
@@ -189,8 +189,8 @@ def test_dynamic_int8_is_fused_and_says_that_it_depends_on_the_batch(case_of, op
     plain, rounded = (run(one, case.feeds) for run, one in ((run_graph, case.graph), (run_fused, model)))
     for name, value in plain.items():
         assert 0 < np.abs(rounded[name] - value).mean() < 0.1 * np.abs(value).mean()
-    assert [one.batch_dependent for one in INT8 if one.precision == "int8-dynamic"] == [True]
-    assert not any(one.batch_dependent for one in INT8 if one.precision == "int8")
+    assert [one.batch_dependent for one in LOWERINGS if one.precision == "int8-dynamic"] == [True]
+    assert not any(one.batch_dependent for one in LOWERINGS if one.precision == "int8")
 
 
 @pytest.mark.parametrize("write", [write_int8, write_dynamic_int8])
