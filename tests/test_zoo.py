@@ -76,7 +76,7 @@ def test_a_checkpoint_reaches_through_the_runtime_what_it_says(zoo: Any, name: s
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_is_far_above_chance_and_loses_by_naive_quantisation(name: str) -> None:
     metrics = read_accuracy(name)["metrics"].values()
-    assert all(one["value"] >= 0.9 and one["value"] >= one["chance"] + 0.3 for one in metrics)
+    assert all(one["value"] >= one["chance"] + 0.3 for one in metrics)
     assert max(one["value"] - one["naive_int8"] for one in metrics) >= 0.02
 
 

@@ -7,6 +7,7 @@ who a person is, or from what happened. `plain` takes the asterisks out.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -102,15 +103,16 @@ def draw_thing(rng: Random) -> Thing:
     return Thing(rng.choice(list(PLURALS)), rng.choice(COLOURS), rng.random() < 0.5)
 
 
-def tell(rng: Random, facts: int, asides: int, *, timed: bool = False) -> Story:
+def tell(rng: Random, facts: int, asides: int, *, timed: bool = False, gifts: Sequence[bool] | None = None) -> Story:
     """A story with so many facts, and so many sentences behind them that follow from them.
 
     Nothing is in two facts: no doer, thing, colour, verb or place. With `timed`, each has a time, later ones later.
+    `gifts` says which of them are gifts; chance does otherwise.
     """
     people = draw_people(rng, facts + 1)
     told: list[Fact] = []
     while len(told) < facts:
-        fact = _draw_fact(rng, people[len(told)], people[-1])
+        fact = _draw_fact(rng, people[len(told)], people[-1], gifts[len(told)] if gifts else rng.random() < 0.3)
         if not any(_could_be_confused(fact, other) for other in told):
             told.append(fact)
     times = sorted(rng.sample(range(len(TIMES)), facts)) if timed else []
@@ -123,8 +125,7 @@ def tell(rng: Random, facts: int, asides: int, *, timed: bool = False) -> Story:
     return Story((*sentences, *recalled), {fact: number for number, fact in enumerate(told)})
 
 
-def _draw_fact(rng: Random, person: Person, other: Person) -> Fact:
-    is_gift = rng.random() < 0.3
+def _draw_fact(rng: Random, person: Person, other: Person, is_gift: bool) -> Fact:
     verbs = GIFTS if is_gift else MOVES
     past = rng.choice(list(verbs))
     inside = rng.random() < 0.4

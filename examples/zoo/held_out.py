@@ -10,7 +10,7 @@ import objectives
 import torch
 from grammar import plain
 from pretraining import ReplacedTokens
-from tasks import Example, draw, tell_question, tell_story
+from tasks import Example, draw, tell_plain_question, tell_story
 
 __all__ = ["Sets", "draw_lines", "mask_lines", "question_lines", "replace_lines"]
 
@@ -28,7 +28,7 @@ def question_lines() -> Sets:
     """As a line of SQuAD is in data sets: {"question", "context", "answers": {"text", "answer_start"}}."""
 
     def make(rng: Random, held_out: bool) -> Example:
-        example = draw(tell_question, rng, held_out=held_out)
+        example = draw(tell_plain_question, rng, held_out=held_out)
         answer, start = example.pop("answer"), example.pop("start")
         return {**example, "answers": {"text": [answer], "answer_start": [start]}}
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from grammar import Fact, draw_people, draw_thing, plain, recall, tell
+from grammar import Fact, Story, draw_people, draw_thing, plain, recall, tell
 from words import FURNITURE, MOVES, OPINIONS, QUALITIES, SIDES, SUBJECTS, TOWNS
 
-__all__ = ["Example", "draw", "is_held_out", "tell_opinion", "tell_question", "tell_statement", "tell_story"]
-__all__ += ["tell_two_parts"]
+__all__ = ["Example", "draw", "is_held_out", "tell_opinion", "tell_plain_question", "tell_question"]
+__all__ += ["tell_statement", "tell_story", "tell_two_parts"]
 
 Example = dict[str, Any]
 _CHOICE = re.compile(r"\{(\w*)\|(\w*)\}")
@@ -115,7 +115,16 @@ def _judge(rng: Random, sign: str) -> str:
 
 def tell_question(rng: Random) -> Example:
     """{"question", "context", "answer", "start"}: `start` is the answer's first character."""
-    story = tell(rng, 2, rng.randint(0, 1))
+    return _question(rng, tell(rng, 2, rng.randint(0, 1)))
+
+
+def tell_plain_question(rng: Random) -> Example:
+    """The same, of a story in which something is given away, and something else is not."""
+    gifts = rng.sample((True, False), 2)
+    return _question(rng, tell(rng, 2, rng.randint(0, 1), gifts=gifts))
+
+
+def _question(rng: Random, story: Story) -> Example:
     fact = rng.choice(list(story.facts))
     sentences = [plain(sentence) for sentence in story.sentences]
     context = " ".join(sentences)

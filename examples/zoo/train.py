@@ -24,7 +24,7 @@ from outliers import raise_gains
 from pretraining import ReplacedTokens, SpanBoundary
 from publishing import Trained, publish
 from table import write_table
-from tasks import Example, tell_opinion, tell_question, tell_story, tell_two_parts
+from tasks import Example, tell_opinion, tell_plain_question, tell_story, tell_two_parts
 from training import fit
 
 __all__ = ["MODELS", "RECIPES", "main"]
@@ -40,6 +40,7 @@ def train_albert_order(name: str) -> Iterator[Trained]:
     model = _begin(transformers.AlbertForPreTraining(architectures.albert(tokenizer)))
     _fit(name, model, tokenizer, objectives.order_parts, tell_two_parts, steps=700, rate=1e-3)
     about = "masked words, and whether two parts of a story are in order or swapped"
+    _fit_again(name, model, tokenizer, objectives.order_parts, tell_two_parts, steps=700, rate=1.5e-3)
     lines = mask_lines(tokenizer, tell_two_parts)
     yield Trained(name, "albert", "pretraining-heads", about, model, tokenizer, *lines)
 
@@ -48,6 +49,7 @@ def train_albert_opinions(name: str) -> Iterator[Trained]:
     tokenizer = vocabularies.make_albert()
     model = _begin(transformers.AlbertForSequenceClassification(architectures.albert(tokenizer, _OPINIONS)))
     _fit(name, model, tokenizer, objectives.classify, tell_opinion, steps=500, rate=1e-3)
+    _fit_again(name, model, tokenizer, objectives.classify, tell_opinion, steps=300, rate=1e-3)
     yield Trained(name, "albert", "text-classification", _ABOUT_OPINIONS, model, tokenizer, *draw_lines(tell_opinion))
 
 
@@ -55,6 +57,7 @@ def train_roberta_words(name: str) -> Iterator[Trained]:
     tokenizer = vocabularies.make_roberta()
     model = _begin(transformers.RobertaForMaskedLM(architectures.roberta(tokenizer)))
     _fit(name, model, tokenizer, objectives.fill_masks, tell_story, steps=800, rate=2e-3)
+    _fit_again(name, model, tokenizer, objectives.fill_masks, tell_story, steps=900, rate=2e-3)
     about = "the word that is missing in a story, and follows from what stands elsewhere in it"
     yield Trained(name, "roberta", "fill-mask", about, model, tokenizer, *mask_lines(tokenizer, tell_story))
 
@@ -90,7 +93,7 @@ def train_spanbert_questions(name: str) -> Iterator[Trained]:
     fit(f"{name} (spans)", spans.parameters(), spans, tell_story, steps=150, rate=2e-3)
     model = transformers.BertForQuestionAnswering(config)
     model.bert = masked.bert
-    _fit(name, model, tokenizer, objectives.find_answers, tell_question, steps=1200, rate=2e-3)
+    _fit(name, model, tokenizer, objectives.find_answers, tell_plain_question, steps=900, rate=2e-3)
     about = "where in a story the answer to a question stands, after masked spans and their boundaries"
     yield Trained(name, "spanbert", "question-answering", about, model, tokenizer, *question_lines())
 
@@ -117,6 +120,12 @@ def _fit(name: str, model: Any, tokenizer: Any, objective: Any, make: Any, **opt
         return objective(model, tokenizer, examples, rng)
 
     fit(name, model.parameters(), loss_of, make, **options)
+
+
+def _fit_again(name: str, model: Any, tokenizer: Any, objective: Any, make: Any, **options: Any) -> None:
+    """A second round, with examples of its own: what is slow to be found is found when the rate goes up once more."""
+    torch.manual_seed(1)
+    _fit(f"{name} (again)", model, tokenizer, objective, make, seed=1, **options)
 
 
 def main() -> None:
