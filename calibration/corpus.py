@@ -27,7 +27,7 @@ from .ranges import Corpus
 from .records import LONGEST_LINE
 from .texts import builtin_texts
 
-__all__ = ["SAMPLES", "Sample", "read_sample"]
+__all__ = ["SAMPLES", "Sample", "open_file", "read_sample"]
 
 SAMPLES = 256
 """How many texts are drawn unless it is said."""
@@ -91,7 +91,7 @@ def read_sample(
             raise CalibrationError("There is no standard input to read texts from.", "Give a file.")
         return _draw(_read_stdin(stdin, spec[2:]), "stdin", samples, seed)
     path, columns = _split_spec(spec)
-    with _open(path) as stream:
+    with open_file(path) as stream:
         return _draw(_read_file(stream, path.name, columns), path.name, samples, seed)
 
 
@@ -148,7 +148,8 @@ def _split_columns(text: str, spec: str) -> tuple[str, ...]:
     return columns
 
 
-def _open(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """The file, for reading. Raises CalibrationError when there is none, or it cannot be read."""
     if path.is_dir():
         raise CalibrationError(f"{path} is a folder; wanted a file of texts.", "Name one of its files.")
     try:

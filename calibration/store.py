@@ -1,6 +1,6 @@
 """ranges.safetensors: ranges in a file, so that another machine can quantise again without the texts.
 
-Numbers are tensors, and what is not a number is JSON in the file's metadata. docs/bundle.md lists both.
+Numbers are tensors, and what is not a number is JSON in the file's metadata. docs/calibration.md lists both.
 """
 
 from __future__ import annotations
