@@ -66,4 +66,5 @@ def _nearest(vectors: NDArray[np.float64]) -> NDArray[np.int64]:
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
-    return cosines.argmax(axis=1)
+    nearest: NDArray[np.int64] = cosines.argmax(axis=1)
+    return nearest

@@ -76,7 +76,8 @@ class Reader:
         if type(number) is not int or not 0 <= number < len(self._labels):
             why = f"its label {value!r:.60} is none of the model's: {', '.join(self._labels[:12])}"
             refuse(*place, why, "Write one of them, or its number.")
-        return self._labels[number]
+        label: str = self._labels[number]
+        return label
 
     def _read_labels(self, value: Any, record: Record, place: Place) -> frozenset[str]:
         values = value if isinstance(value, list) else [value]

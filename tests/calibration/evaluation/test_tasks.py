@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import bvx
@@ -15,42 +15,38 @@ from bvx.calibration.evaluation.labelled import read_labelled
 from bvx.calibration.evaluation.unlabelled import agree, agreement, ask, make_examples
 from bvx.runtime.errors import CalibrationError
 
-TEXTS = ("one two three", "four five", "a longer text about six or seven things", "eight", "nine ten")
+TEXTS = ("the cat sat", "dogs ran", "a dog and a cat sat on the far mat", "far", "mats, and dogs.")
 SAMPLE = Sample("texts", len(TEXTS), 0, tuple((text,) for text in TEXTS))
 
 TASKS = {
     "text-classification": [{"text": text, "label": 1} for text in TEXTS],
-    "text-ranking": [{"query": "one", "document": text, "score": len(text)} for text in TEXTS],
-    "sentence-similarity": [{"text": "one", "pair": text, "score": len(text)} for text in TEXTS],
-    "next-sentence-prediction": [{"text": "one", "pair": text, "label": "next"} for text in TEXTS],
-    "multiple-choice": [{"prompt": text, "choices": ["one", "two"], "label": 0} for text in TEXTS],
+    "text-ranking": [{"query": "a cat", "document": text, "score": len(text)} for text in TEXTS],
+    "sentence-similarity": [{"text": "a cat", "pair": text, "score": len(text)} for text in TEXTS],
+    "next-sentence-prediction": [{"text": "a cat", "pair": text, "label": "next"} for text in TEXTS],
+    "multiple-choice": [{"prompt": text, "choices": ["a cat", "far"], "label": 0} for text in TEXTS],
     "question-answering": [
         {"question": "What?", "context": text, "answers": [text.split()[0]] if place else []}
         for place, text in enumerate(TEXTS)
     ],
-    "fill-mask": [{"text": f"{text} [MASK]", "target": "one"} for text in TEXTS],
-    "token-classification": [{"text": text, "entities": [{"start": 0, "end": 3, "label": "0"}]} for text in TEXTS],
-    "pretraining-heads": [{"text": f"{text} [MASK]", "pair": "b", "target": "one", "label": 0} for text in TEXTS],
+    "fill-mask": [{"text": f"{text} [MASK]", "target": "cat"} for text in TEXTS],
+    "replaced-token-detection": [{"text": text, "replaced": [[0, 3]]} for text in TEXTS],
+    "sentence-order-prediction": [{"text": "a cat", "pair": text, "label": "in_order"} for text in TEXTS],
+    "token-classification": [{"text": text, "entities": [{"start": 0, "end": 3, "label": "bad"}]} for text in TEXTS],
+    "pretraining-heads": [{"text": f"{text} [MASK]", "pair": "a mat", "target": "cat", "label": 0} for text in TEXTS],
 }
-SHAPES = {"text-ranking": {"num_labels": 1}}
 
 
-@pytest.fixture(scope="module")
-def pair_of_bundles(
-    tiny_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], list[Path]]:
-    """Two bundles of one tiny architecture with other weights, by task."""
-    from bvx.exporter.pipeline import export
-    from bvx.exporter.plan import ExportPlan
+@pytest.fixture
+def pair_of_bundles(make_bundle):
+    """Two bundles of one task with other weights."""
 
-    def make(task: str) -> list[Path]:
-        home = tmp_path_factory.mktemp(task)
-        found = []
-        for seed in (0, 1):
-            folder = home / f"checkpoint-{seed}"
-            tiny_checkpoint("bert", task, folder, seed=seed, initializer_range=0.4, **SHAPES.get(task, {}))
-            found.append(export(ExportPlan(str(folder), home / str(seed), task=task, family="bert")).path)
-        return found
+    def make(task: str):
+        one, other = make_bundle(task), make_bundle(task)
+        # Every choice between two logits turns round, and every word is somewhat another.
+        noise = np.random.default_rng(9).normal(size=one.weights.words.shape).astype(np.float32)
+        words = one.weights.words + 0.5 * noise
+        other.replace_model(replace(other.weights, labels=-one.weights.labels, words=words))
+        return one.path, other.path
 
     return make
 
@@ -78,18 +74,40 @@ def test_a_model_agrees_with_itself_and_not_with_another(task, pair_of_bundles, 
         assert "changed on 5 texts" in apart.summary()
 
 
-def test_features_agree_by_neighbours_and_cosines(tiny_bundle) -> None:
-    with bvx.load(tiny_bundle("bert", "feature-extraction"), threads=1) as model:
-        examples = make_examples(SAMPLE, model)
-        found = ask(model, examples)
-        assert found.vectors.shape == (5, model.manifest.outputs[0].shape[-1])
-        same = agree("texts", found, found)
+def test_features_agree_by_neighbours_and_cosines(make_bundle) -> None:
+    with bvx.load(make_bundle().path, threads=1) as model:
+        found = ask(model, make_examples(SAMPLE, model))
+    assert found.vectors.shape == (5, 8)
+    same = agree("texts", found, found)
     assert same.unit == "neighbours" and same.metrics["cosine"] == (1.0, pytest.approx(1.0))
 
 
-def test_agreement_on_one_text_is_refused(tiny_bundle) -> None:
+def test_several_labels_of_one_text_are_judged_one_by_one(make_bundle, tmp_path) -> None:
+    head = {"labels": ["bad", "so so", "good"], "problem_type": "multi_label_classification"}
+    file = tmp_path / "labelled.jsonl"
+    file.write_text("".join(json.dumps({"text": text, "labels": ["bad", "good"]}) + "\n" for text in TEXTS))
+    with bvx.load(make_bundle("text-classification", head=head).path, threads=1) as model:
+        found = compare(model, model, read_labelled(str(file), "text-classification", head))
+    assert found.metric == "f1" and found.compared == 15 and found.changed == 0
+
+
+def test_what_a_model_reads_is_made_of_texts(make_bundle) -> None:
+    with bvx.load(make_bundle("fill-mask").path, threads=1) as model:
+        assert [one.text for one in make_examples(SAMPLE, model)] == [
+            "the [MASK] sat",
+            "dogs [MASK]",
+            "a [MASK] and a cat sat on the far mat",
+            "[MASK]",
+            "mats, [MASK] dogs.",
+        ]
+    with bvx.load(make_bundle("question-answering").path, threads=1) as model:
+        pairs = Sample("texts", 2, 0, (("the cat sat", "a mat"), ("far",)))
+        assert [one[:2] for one in make_examples(pairs, model)] == [("the cat sat", "a mat"), ("far", "the cat sat")]
+
+
+def test_agreement_on_one_text_is_refused(make_bundle) -> None:
     with (
-        bvx.load(tiny_bundle("bert", "feature-extraction"), threads=1) as model,
+        bvx.load(make_bundle().path, threads=1) as model,
         pytest.raises(CalibrationError, match="agreement takes two or more"),
     ):
-        agreement(model, model, Sample("texts", 1, 0, (("one",),)))
+        agreement(model, model, Sample("texts", 1, 0, (("the cat",),)))
