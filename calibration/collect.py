@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -14,6 +14,7 @@ from ..runtime.machine import allowed_cores
 from ..runtime.manifest import TokenizerInfo, Variant
 from ..runtime.tokenizer import Tokenizer, Tokens
 from .corpus import Sample
+from .inputs import batch_evenly, tokenize_sample
 from .observed import Observed, observe
 from .observers import find_observer
 from .ranges import Ranges
@@ -23,10 +24,6 @@ __all__ = ["OBSERVER", "collect", "collect_statistics"]
 
 OBSERVER = "mse"
 """The observer where none is asked for."""
-
-_TOKENS = 512
-"""Tokens of one batch, unless a single text has more: of every token a tensor per layer and operator is given out,
-some 700 kB at the size of RoBERTa-base."""
 
 _VARIANT = Variant(
     "fp32", "calibration", "", "not-runnable-here", engine_options={"graph_optimization_level": "ORT_ENABLE_BASIC"}
@@ -70,9 +67,7 @@ def collect_statistics(
     progress: Callable[[int], None] = lambda texts: None,
 ) -> tuple[Statistics, int]:
     """What `collect` makes ranges of, for whoever compares observers, and the number of tokens that were read."""
-    if max_length is not None and max_length < tokenizer.max_length:
-        tokenizer = Tokenizer(tokenizer.path, max_length, tokenizer.threads)
-    found = _tokenize(sample, tokenizer)
+    found = tokenize_sample(sample, tokenizer, max_length)
     with tempfile.TemporaryDirectory(prefix="bvx-calibration-") as folder:
         path = Path(folder) / "observed.onnx"
         statistics = Statistics(_write_observed(graph, path))
@@ -99,33 +94,9 @@ def _run(
     engine = open_session(path, _VARIANT, threads, spin=False)
     names, outputs = [spec.name for spec in engine.inputs], statistics.observed.outputs
     try:
-        for batch in _batches(tokens):
+        for batch in batch_evenly(tokens):
             arrays = pad(batch, info)
             statistics.add(engine.run({name: arrays[name] for name in names}, outputs), len(batch), len(batch[0]))
             progress(len(batch))
     finally:
         engine.close()
-
-
-def _tokenize(sample: Sample, tokenizer: Tokenizer) -> list[Tokens]:
-    """The tokens of every entry, in any order."""
-    singles = [entry[0] for entry in sample.entries if len(entry) == 1]
-    pairs = [entry for entry in sample.entries if len(entry) == 2]
-    found = tokenizer.encode(singles, truncate=True)
-    return found + tokenizer.encode([pair[0] for pair in pairs], [pair[1] for pair in pairs], truncate=True)
-
-
-def _batches(tokens: Sequence[Tokens]) -> Iterator[list[Tokens]]:
-    """Texts of one length, the longest first, so that no batch has padding whose values would be counted as a text's.
-
-    Padding is not only left out: it is not there. What does not fit into memory fails at once.
-    """
-    ordered = sorted(tokens, key=len, reverse=True)
-    batch: list[Tokens] = []
-    for one in ordered:
-        if batch and (len(one) != len(batch[0]) or (len(batch) + 1) * len(one) > _TOKENS):
-            yield batch
-            batch = []
-        batch.append(one)
-    if batch:
-        yield batch

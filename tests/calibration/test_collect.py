@@ -7,7 +7,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from bvx.calibration import collect as collect_module
+from bvx.calibration import inputs as inputs_module
 from bvx.calibration.collect import collect, collect_statistics
 from bvx.calibration.corpus import Sample
 from bvx.calibration.observed import observe
@@ -117,7 +117,7 @@ def test_texts_are_cut_at_the_length_that_is_asked_for(bundle) -> None:
 
 def test_batches_change_nothing(bundle, monkeypatch) -> None:
     together = gather(bundle, observer="entropy")
-    monkeypatch.setattr(collect_module, "_TOKENS", 1)
+    monkeypatch.setattr(inputs_module, "_TOKENS", 1)
     alone = gather(bundle, observer="entropy")
     assert together.lengths == alone.lengths
     for name, expected in alone.bounds.items():
