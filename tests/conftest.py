@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +90,40 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([*pip, "--target", str(folder), str(wheel)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Puts a counting CUDA in place of cuda-bindings: fake_cuda(devices=1, capability=(8, 9)) -> FakeCuda."""
+    from .nvidia.fake_cuda import FakeCuda
+
+    def install(**machine: Any) -> FakeCuda:
+        cuda = FakeCuda(**machine)
+        monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
+        return cuda
+
+    return install
+
+
+SURFACES = ("10.16.1.11", "11.0.0.114", "11.4.0.106", "rtx-1.7.1.116")
+"""The versions of NVIDIA's bindings whose every name, keyword and type the tests know."""
+
+
+@pytest.fixture
+def fake_trt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Puts a strict stand-in in place of NVIDIA's bindings: fake_trt("11.4.0.106", behave={…}) -> the module."""
+    from .nvidia.strict_fake import load
+
+    def install(surface: str, behave: dict[str, Any] | None = None) -> Any:
+        module = load(ROOT / f"tests/nvidia/surface/{surface}.json", behave)
+        name = "tensorrt_rtx" if surface.startswith("rtx") else "tensorrt"
+        monkeypatch.setitem(sys.modules, name, module)
+        return module
+
+    return install
+
+
+@pytest.fixture(params=SURFACES)
+def surface(request: pytest.FixtureRequest) -> str:
+    """Every version of NVIDIA's bindings that the tests know."""
+    return str(request.param)

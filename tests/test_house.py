@@ -45,7 +45,7 @@ TOP_OF_EXPORTER = {"bvx.exporter.cli": ("bvx.exporter.cli",), "bvx.exporter.pipe
 """The highest modules of exporter, and the only ones that may import them or what is in them."""
 
 DOORS = {
-    "cuda": ("exporter/tensorrt.py", "runtime/engines/tensorrt.py"),
+    "cuda": ("runtime/engines/cuda.py",),
     "google": ("exporter/checkpoint/",),
     "huggingface_hub": ("exporter/checkpoint/",),
     "numpy": ("",),
@@ -58,8 +58,8 @@ DOORS = {
     "safetensors": ("",),
     "safetensors.torch": ("exporter/checkpoint/", "exporter/capture.py"),
     "sentencepiece": ("exporter/checkpoint/",),
-    "tensorrt": ("exporter/tensorrt.py", "runtime/engines/tensorrt.py"),
-    "tensorrt_rtx": ("exporter/tensorrt.py", "runtime/engines/tensorrt.py"),
+    "tensorrt": ("exporter/tensorrt/", "runtime/engines/tensorrt.py"),
+    "tensorrt_rtx": ("exporter/tensorrt/", "runtime/engines/tensorrt.py"),
     "tokenizers": ("runtime/", "exporter/checkpoint/"),
     "torch": ("exporter/checkpoint/", "exporter/capture.py", "exporter/parity.py"),
     "transformers": ("exporter/checkpoint/",),

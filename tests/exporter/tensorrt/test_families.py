@@ -1,0 +1,114 @@
+"""Every family through NVIDIA's own builder, without a GPU, and what the audit finds in the plans."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from bvx.exporter.families import known_families
+from bvx.exporter.progress import Silent
+from bvx.exporter.tensorrt import BuildOptions, build_plan
+from bvx.runtime.errors import EngineBuildError
+from bvx.runtime.manifest import Profile
+
+OPTIONS = BuildOptions("tensorrt-rtx", (Profile((1, 1), (8, 64), (16, 128)),), gpus=("sm_89",))
+LAYERS = 2
+MOST_KERNELS = {"fp16": 11, "bf16": 11, "int8": 12}
+"""Kernels that a further layer costs, as measured with TensorRT-RTX 1.7.1: more is a regression of the lowering."""
+
+TYPES = {"fp16": "Half", "bf16": "BFloat16", "int8": "Int8"}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+@pytest.mark.parametrize("family", known_families())
+def test_a_family_builds_with_its_label_true_attention_fused_and_projections_merged(rtx, onnx_of, family, precision):
+    audit = build_plan(onnx_of(family, precision), precision, OPTIONS).audit
+    assert (audit.fused, audit.merged) == (LAYERS, LAYERS)
+    assert audit.kernels_per_layer <= MOST_KERNELS[precision]
+    assert audit.gemms[TYPES[precision]] >= 6 * LAYERS
+    if precision != "int8":
+        assert set(audit.gemms) == {TYPES[precision]}
+
+
+@pytest.mark.parametrize("label", ["int8", "bf16", "fp32"])
+def test_a_label_that_is_not_true_is_refused(rtx, onnx_of, label):
+    with pytest.raises(EngineBuildError, match=f"not {label}: wanted .*; it has 14 in Half"):
+        build_plan(onnx_of("bert", "fp16"), label, OPTIONS)
+
+
+def test_a_graph_that_the_rules_refuse_is_not_given_to_the_builder(onnx_of):
+    with pytest.raises(EngineBuildError, match=r"attention-in-half.*layer\.0.*take Attention apart") as caught:
+        build_plan(onnx_of("bert", "fp32"), "fp32", OPTIONS)
+    assert "1 findings more" in str(caught.value)
+
+
+def test_two_builds_give_the_same_bytes(rtx, onnx_of):
+    path = onnx_of("electra", "fp16")
+    assert build_plan(path, "fp16", OPTIONS).data == build_plan(path, "fp16", OPTIONS).data
+
+
+def test_a_plan_of_two_profiles_is_audited_in_each(rtx, onnx_of):
+    profiles = (*OPTIONS.profiles, Profile((1, 1), (1, 16), (4, 32)))
+    audit = build_plan(onnx_of("bert", "fp16"), "fp16", replace(OPTIONS, profiles=profiles)).audit
+    assert {layer.profile for layer in audit.layers} == {0, 1}
+    assert (audit.fused, audit.merged) == (LAYERS, LAYERS)
+
+
+@pytest.mark.parametrize(("precision", "width"), [("fp16", 2), ("int8", 1)])
+def test_alberts_shared_layer_is_in_the_plan_once(rtx, onnx_of, precision, width):
+    """Four more layers with the same weights: not one weight more, whose size alone would be `weights`."""
+    shape = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
+    sizes = [
+        len(build_plan(onnx_of("albert", precision, **shape, num_hidden_layers=count), precision, OPTIONS).data)
+        for count in (2, 6)
+    ]
+    weights = width * (4 * 256 * 256 + 2 * 256 * 1024)
+    assert sizes[1] - sizes[0] < weights / 2
+
+
+class Watcher(Silent):
+    """Keeps the stages and steps; calls `act` at the first step."""
+
+    def __init__(self, act=lambda: None):
+        super().__init__()
+        self.stages, self.steps, self.act = [], 0, act
+
+    def stage(self, name, total=None):
+        self.stages.append((name, total))
+
+    def advance(self, units=1, detail=""):
+        self.steps += units
+        if units:
+            self.act()
+            self.act = lambda: None
+
+
+def test_progress_counts_the_builders_own_steps(rtx, onnx_of):
+    watcher = Watcher()
+    build_plan(onnx_of("bert", "fp16"), "fp16", OPTIONS, watcher)
+    ((name, total),) = watcher.stages
+    assert name == "build"
+    assert watcher.steps == total > 1
+
+
+def test_an_interruption_ends_the_build_and_its_thread(rtx, onnx_of, monkeypatch):
+    """As Ctrl-C does: it is raised where the main thread waits, while NVIDIA's builder is at work."""
+    begun = threading.Event()
+    join = threading.Thread.join
+
+    def interrupted(self, timeout=None):
+        if timeout is not None and begun.wait(20):
+            begun.clear()
+            raise KeyboardInterrupt
+        join(self, timeout)
+
+    path = onnx_of("bert", "fp16")
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(path, "fp16", OPTIONS, Watcher(begun.set))
+    assert time.monotonic() - before < 60
+    assert not any(thread.name == "bvx-build" for thread in threading.enumerate())
