@@ -11,6 +11,7 @@ from .parity import Tolerance
 __all__ = [
     "FORMAT",
     "CalibrationInfo",
+    "EngineFile",
     "FileEntry",
     "Manifest",
     "ModelInfo",
@@ -114,6 +115,27 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class EngineFile:
+    """A compiled engine: `file` is its path in the bundle, or in the machine's cache, with its SHA-256 and size.
+
+    It runs the variant whose key is `variant` on `engine` of `version`, on a GPU of one of the architectures `gpus`
+    (sm_89), for shapes of `profiles`. `compatible` names what else it may run on: "version" later TensorRT versions,
+    "hardware" GPUs from Ampere on. `audit` is what it was found to consist of: docs/tensorrt.md has its fields.
+    """
+
+    variant: str
+    engine: str
+    version: str
+    gpus: tuple[str, ...]
+    file: str
+    sha256: str
+    bytes: int
+    profiles: tuple[Profile, ...]
+    compatible: tuple[str, ...] = ()
+    audit: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CalibrationInfo:
     """What the ranges were observed on: `samples` texts, `tokens` long in all, of the `lines` in `source`.
 
@@ -151,7 +173,7 @@ class Manifest:
     `accuracy` holds, per variant key, its metric beside fp32's and how many predictions changed; `latency`, per variant
     key, what one text took on the machine that exported; `recommended` is the key of the fastest variant that keeps
     the accuracy asked for, empty where none was compared. `input_limits` says, per input, below what every value must
-    lie (the rows of the table that it picks from).
+    lie (the rows of the table that it picks from). `engines` are compiled ones that lie inside the bundle.
     """
 
     format: int
@@ -167,6 +189,7 @@ class Manifest:
     variants: tuple[Variant, ...]
     files: tuple[FileEntry, ...]
     profiles: tuple[Profile, ...] = ()
+    engines: tuple[EngineFile, ...] = ()
     passes: Mapping[str, tuple[PassLog, ...]] = field(default_factory=dict)
     parity: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)

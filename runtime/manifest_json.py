@@ -13,6 +13,7 @@ from .json_reader import JsonValue, parse_json
 from .manifest import (
     FORMAT,
     CalibrationInfo,
+    EngineFile,
     FileEntry,
     Manifest,
     ModelInfo,
@@ -25,12 +26,12 @@ from .manifest import (
 from .parity import Tolerance
 from .paths import check_relative
 
-__all__ = ["read_manifest", "write_manifest"]
+__all__ = ["read_engine", "read_manifest", "to_plain", "write_manifest"]
 
 
 def write_manifest(manifest: Manifest) -> str:
     """`manifest` as the text of bvx.json. Raises ValueError for a number that JSON does not have (NaN, infinity)."""
-    return json.dumps(_plain(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(to_plain(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_manifest(text: str) -> Manifest:
@@ -54,6 +55,7 @@ def read_manifest(text: str) -> Manifest:
         variants=tuple(_variant(item) for item in document.get("variants").items()),
         files=tuple(_file(item) for item in document.get("files").items()),
         profiles=tuple(_profile(item) for item in document.get("profiles", []).items()),
+        engines=tuple(read_engine(item) for item in document.get("engines", []).items()),
         passes=_passes(document.get("passes", {})),
         parity=_parity(document.get("parity", {})),
         tolerances={name: _tolerance(item) for name, item in document.get("tolerances", {}).fields().items()},
@@ -68,13 +70,14 @@ def read_manifest(text: str) -> Manifest:
     return manifest
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """A manifest, or a part of one, as JSON has it."""
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): to_plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     return value
 
 
@@ -115,6 +118,13 @@ def _check_whole(manifest: Manifest) -> None:
             raise BundleError(
                 f"bvx.json: variant {variant.key} is in {variant.file!r}, which files does not list.",
                 "Export the bundle again.",
+            )
+
+    for engine in manifest.engines:
+        if engine.file not in listed or engine.variant not in keys:
+            raise BundleError(
+                f"bvx.json: the engine {engine.file!r} for {engine.variant} belongs to no listed file and variant.",
+                "Build it again with `bvx build`.",
             )
 
 
@@ -188,10 +198,14 @@ def _plain_rows(value: JsonValue) -> dict[str, Mapping[str, Any]]:
 
 
 def _file(value: JsonValue) -> FileEntry:
-    digest = value.get("sha256")
-    if not re.fullmatch(r"[0-9a-f]{64}", digest.text()):
-        raise BundleError(f"{digest.where} is not a SHA-256 in hexadecimal.", "Export the bundle again.")
-    return FileEntry(path=_path(value.get("path")), sha256=digest.text(), bytes=value.get("bytes").integer())
+    digest = _digest(value.get("sha256"))
+    return FileEntry(path=_path(value.get("path")), sha256=digest, bytes=value.get("bytes").integer())
+
+
+def _digest(value: JsonValue) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value.text()):
+        raise BundleError(f"{value.where} is not a SHA-256 in hexadecimal.", "Export the bundle again.")
+    return value.text()
 
 
 def _profile(value: JsonValue) -> Profile:
@@ -203,6 +217,22 @@ def _shape(value: JsonValue) -> tuple[int, int]:
     if len(numbers) != 2:
         raise BundleError(f"{value.where} has {len(numbers)} numbers; wanted batch and length.", "Export it again.")
     return numbers[0], numbers[1]
+
+
+def read_engine(value: JsonValue) -> EngineFile:
+    """One of a manifest's engines, or the record beside one in a cache. Raises BundleError."""
+    return EngineFile(
+        variant=value.get("variant").text(),
+        engine=value.get("engine").text(),
+        version=value.get("version").text(),
+        gpus=tuple(item.text() for item in value.get("gpus").items()),
+        file=_path(value.get("file")),
+        sha256=_digest(value.get("sha256")),
+        bytes=value.get("bytes").integer(),
+        profiles=tuple(_profile(item) for item in value.get("profiles").items()),
+        compatible=tuple(item.text() for item in value.get("compatible", []).items()),
+        audit=value.get("audit", {}).plain(),
+    )
 
 
 def _passes(value: JsonValue) -> dict[str, tuple[PassLog, ...]]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def fake_trt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def install(surface: str, behave: dict[str, Any] | None = None) -> Any:
         module = load(ROOT / f"tests/nvidia/surface/{surface}.json", behave)
         name = "tensorrt_rtx" if surface.startswith("rtx") else "tensorrt"
+        module.__spec__ = ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, module)
         return module
 

@@ -152,7 +152,7 @@ def test_every_option_of_bvx_that_a_page_names_exists(commands, monkeypatch, cap
 
 def test_every_option_that_a_page_names_alone_is_one_of_some_command(monkeypatch, capsys) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for command in ("export", "verify", "run", "inspect", "doctor"):
+    for command in ("export", "verify", "run", "build", "inspect", "doctor"):
         assert main([command, "--help"]) == 0
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out

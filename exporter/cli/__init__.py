@@ -22,7 +22,7 @@ except ModuleNotFoundError as missing:
 
 from ...runtime.errors import PlanError
 from ..documents import explain
-from . import doctor, export, inspect, run, verify
+from . import build, doctor, export, inspect, run, verify
 from .options import AsJson, Quiet, Verbose
 from .shell import Shell
 
@@ -37,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-for command in (export.export, verify.verify, run.run, inspect.inspect, doctor.doctor):
+for command in (export.export, verify.verify, run.run, build.build, inspect.inspect, doctor.doctor):
     app.command()(command)
 
 

@@ -57,6 +57,8 @@ class EngineEntry:
 ENGINES: Mapping[str, EngineEntry] = {
     "onnxruntime": EngineEntry("ort", ("cpu",), "onnxruntime"),
     "openvino": EngineEntry("openvino", ("cpu",), "openvino"),
+    "tensorrt": EngineEntry("tensorrt", ("tensorrt",), "tensorrt"),
+    "tensorrt-rtx": EngineEntry("tensorrt_rtx", ("tensorrt",), "tensorrt_rtx"),
 }
 """Every engine by name. `auto` takes the first that is installed and serves a target which the bundle has.
 

@@ -30,7 +30,7 @@ def bundle(exported) -> Path:
 HEAVY = {"huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "tokenizers", "torch", "transformers"}
 
 
-@pytest.mark.parametrize("command", ["export", "verify", "run", "inspect", "doctor"])
+@pytest.mark.parametrize("command", ["export", "verify", "run", "build", "inspect", "doctor"])
 def test_help_loads_nothing_heavy(command):
     code = "import sys; from bvx.exporter.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     done = run(command, "--help", code=[sys.executable, "-c", code])

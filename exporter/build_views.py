@@ -1,0 +1,36 @@
+"""What a person reads of engines: `bvx build`, and the engines that a bundle has on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .layout import Block, Table, format_bytes
+
+__all__ = ["view_build", "view_engines"]
+
+
+def view_build(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx build`: what was built, what the audit found, and where it lies."""
+    yield from view_engines(document["engines"], f"Built by {document['engine']} {document['version']}")
+    for one in document["engines"]:
+        yield f"{one['variant']}: {one['file']}"
+
+
+def view_engines(engines: list[Mapping[str, Any]], title: str = "Engines") -> Iterator[Block]:
+    """A row per engine: for which GPUs and shapes, and what it consists of."""
+    rows = []
+    for one in engines:
+        audit = one["audit"]
+        gemms = ", ".join(f"{count} {name}" for name, count in audit.get("gemms", {}).items())
+        shapes = ", ".join(":".join("x".join(map(str, part)) for part in _parts(p)) for p in one["profiles"])
+        fused = f"{audit.get('attentions_fused', '?')}/{audit.get('attentions', '?')}"
+        kernels = f"{audit.get('kernels', '?')} ({audit.get('kernels_per_layer', '?')} a layer)"
+        size = format_bytes(one["bytes"])
+        rows.append((one["variant"], " ".join(one["gpus"]), shapes, size, fused, gemms, kernels))
+    columns = ("variant", "GPUs", "shapes", "size", "attention fused", "linear layers", "kernels")
+    yield Table(title, columns, tuple(rows))
+
+
+def _parts(profile: Mapping[str, Any]) -> tuple[Any, ...]:
+    return profile["min"], profile["opt"], profile["max"]
