@@ -7,7 +7,7 @@ from typing import Any
 
 from .layout import Block, Table, format_bytes
 
-__all__ = ["view_build", "view_engines"]
+__all__ = ["view_build", "view_engines", "view_layers"]
 
 
 def view_build(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -30,6 +30,20 @@ def view_engines(engines: list[Mapping[str, Any]], title: str = "Engines") -> It
         rows.append((one["variant"], " ".join(one["gpus"]), shapes, size, fused, gemms, kernels))
     columns = ("variant", "GPUs", "shapes", "size", "attention fused", "linear layers", "kernels")
     yield Table(title, columns, tuple(rows))
+
+
+def view_layers(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx inspect --engine`: every engine, and a row for each of its layers."""
+    if not document["engines"]:
+        yield f"{document['path']} has no engine, and neither has this machine's cache for it. `bvx build` makes one."
+        return
+    yield from view_engines(document["engines"])
+    for one in document["engines"]:
+        rows = tuple(
+            (layer["name"], layer["kind"], " ".join(layer["inputs"]), " ".join(layer["outputs"]))
+            for layer in one["audit"].get("layers", [])
+        )
+        yield Table(f"{one['variant']}: {one['file']}", ("layer", "kind", "reads", "makes"), rows)
 
 
 def _parts(profile: Mapping[str, Any]) -> tuple[Any, ...]:

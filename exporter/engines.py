@@ -11,7 +11,7 @@ from typing import Any
 
 from ..calibration.store import read_ranges
 from ..runtime.bundle import Bundle
-from ..runtime.cache import store_engine, timing_cache
+from ..runtime.cache import find_engines, store_engine, timing_cache
 from ..runtime.errors import BundleError, BvxError, PlanError
 from ..runtime.manifest import EngineFile, Profile, Variant
 from ..runtime.manifest_json import to_plain
@@ -21,7 +21,7 @@ from .seal import check_target, publish, staging
 from .tensorrt import ENGINES, BuildOptions, Plan, build_plan, choose_profiles
 from .tensorrt.library import Library, open_library
 
-__all__ = ["BuildRequest", "build_engines"]
+__all__ = ["BuildRequest", "build_engines", "describe_engines"]
 
 _TARGET = "tensorrt"
 _RANGES = "ranges.safetensors"
@@ -86,6 +86,12 @@ def build_engines(request: BuildRequest, progress: Progress | None = None) -> di
             for (engine, plan), place in rows
         ],
     }
+
+
+def describe_engines(bundle: Bundle) -> dict[str, Any]:
+    """The document of `bvx inspect --engine`: every engine inside `bundle` and in this machine's cache."""
+    found = [{**to_plain(engine), "file": str(path)} for engine, path in find_engines(bundle)]
+    return {"path": str(bundle.root), "engines": found}
 
 
 def _choose_variants(bundle: Bundle, precision: str | None) -> Sequence[Variant]:

@@ -17,6 +17,9 @@ def inspect(
     check: Annotated[
         str | None, Option(metavar="TARGET", help="Check the graphs for tensorrt, or tensorrt:10.13; builds nothing.")
     ] = None,
+    engine: Annotated[
+        bool, Option("--engine", help="Show the compiled engines, those in this machine's cache too, layer by layer.")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -32,6 +35,14 @@ def inspect(
             return 0 if document["passed"] else REFUSED
 
         from ...runtime.bundle import Bundle
+
+        if engine:
+            from ..build_views import view_layers
+            from ..engines import describe_engines
+
+            document = describe_engines(Bundle.open(bundle))
+            shell.answer(document, view_layers(document))
+            return 0
         from ..inspection import describe
         from ..views import view_bundle
 

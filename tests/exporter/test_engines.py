@@ -61,6 +61,15 @@ def test_a_plan_goes_to_the_cache_with_what_the_audit_found(rtx, original):
     assert json.dumps(document)
 
 
+def test_engines_are_shown_layer_by_layer(rtx, original, capsys):
+    assert main(["inspect", str(original), "--engine"]) == 0
+    assert "has no engine" in capsys.readouterr().out
+    build_engines(BuildRequest(str(original), "tensorrt-rtx", gpus="sm_89"))
+    assert main(["inspect", str(original), "--engine"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("_gemm_mha") == 2 and "fp16/tensorrt" in shown
+
+
 def test_embedded_plans_make_a_new_sealed_bundle_and_leave_the_old_one_alone(rtx, original, tmp_path):
     before = (original / "bvx.json").read_bytes()
     out = tmp_path / "built.bvx"
