@@ -67,4 +67,5 @@ def _types(tensors: Iterable[Any]) -> tuple[str, ...]:
 def _layer(name: str, kind: str, types: Mapping[str, tuple[str, ...]]) -> Layer:
     profile = _PROFILE.search(name)
     number = int(profile[1] or profile[2]) if profile else 0
-    return Layer(name, kind, *(types.get(title, ()) for title in ("Inputs", "Constants", "Outputs")), number)
+    inputs, weights, outputs = (types.get(title, ()) for title in ("Inputs", "Constants", "Outputs"))
+    return Layer(name, kind, inputs, weights, outputs, number)

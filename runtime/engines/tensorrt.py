@@ -29,13 +29,17 @@ _LANES = 2
 
 
 class TensorRTEngine:
-    """A deserialised plan and its contexts. Any number of threads may run it; `_LANES` at once, the others wait."""
+    """A deserialised plan and its contexts. Any number of threads may run it; `_LANES` at once, the others wait.
+
+    `cuda_graphs` may be set to False: every run is then put together anew, which is for measuring what graphs save.
+    """
 
     def __init__(self, name: str, version: str, trt: Any, cuda: Cuda, held: tuple[Any, ...]) -> None:
         """`held` are logger, runtime and engine: NVIDIA's objects do not keep each other alive."""
         self.name = name
         self.version = version
         self.threads = 1
+        self.cuda_graphs = True
         self._trt = trt
         self._cuda = cuda
         self._held: tuple[Any, ...] = held
@@ -63,7 +67,7 @@ class TensorRTEngine:
         names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
         lane = self._take()
         try:
-            return lane.run(feeds, profile, names)
+            return lane.run(feeds, profile, names, self.cuda_graphs)
         finally:
             self._give(lane)
 

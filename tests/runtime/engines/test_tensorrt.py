@@ -83,6 +83,18 @@ def test_a_shape_that_comes_back_runs_by_a_graph_and_says_the_same(machine):
     assert made.cuda.held == NOTHING
 
 
+def test_graphs_can_be_left_out(machine):
+    made = machine()
+    engine = open_on(made)
+    engine.cuda_graphs = False
+    for seed in range(4):
+        arrays = feeds(2, 8, seed)
+        found = engine.run(arrays)["logits"]
+        np.testing.assert_allclose(found, made.bundle.reference(arrays)["logits"], rtol=1e-6)
+    assert (made.cuda.launches, made.cuda.held["graphs"]) == (0, 0)
+    engine.close()
+
+
 def test_graphs_are_thrown_away_before_the_buffers_that_they_know_grow(machine):
     made = machine()
     engine = open_on(made)
