@@ -100,7 +100,7 @@ def _weight_scales(facts: Facts) -> Iterator[tuple[ir.Node, ir.Node, int]]:
     for node in facts.of(*_GEMMS):
         weight = facts.maker(node.inputs[1], "DequantizeLinear")
         if weight is not None and _stores(facts, weight):
-            turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0)
+            turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
             yield node, weight, 0 if turned else 1
 
 

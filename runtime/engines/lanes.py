@@ -121,7 +121,8 @@ class Lane:
         count = int(np.prod(shape))
         dtype = np.dtype(spec.dtype)
         memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(self._buffers[spec.name].host)
-        return np.frombuffer(memory, dtype, count).reshape(shape)
+        array: NDArray[Any] = np.frombuffer(memoryview(memory), dtype, count).reshape(shape)
+        return array
 
     def _launch(self, key: Key, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Run the model: by a graph from the third time on that a shape is seen, captured at the second.
