@@ -10,7 +10,7 @@ import objectives
 import torch
 from grammar import plain
 from pretraining import ReplacedTokens
-from tasks import Example, draw, tell_plain_question, tell_story
+from tasks import Example, draw, tell_plain_question, tell_short_story
 
 __all__ = ["Sets", "draw_lines", "mask_lines", "question_lines", "replace_lines"]
 
@@ -56,7 +56,7 @@ def replace_lines(both: ReplacedTokens) -> Sets:
     tokenizer = both.tokenizer
 
     def replace(rng: Random, held_out: bool) -> Example | None:
-        batch, corrupted, _, _ = both.corrupt([draw(tell_story, rng, held_out=held_out)["text"]])
+        batch, corrupted, _, _ = both.corrupt([draw(tell_short_story, rng, held_out=held_out)["text"]])
         written = tokenizer.decode(corrupted[0], skip_special_tokens=True)
         again = objectives.encode(tokenizer, [written])
         # What reads as other tokens than were drawn has other labels too.

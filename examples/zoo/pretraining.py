@@ -135,5 +135,7 @@ class ReplacedTokens(nn.Module):
         masked = ids.masked_fill(chosen, self.tokenizer.mask_token_id)
         hidden = self.generator.electra(**{**batch, "input_ids": masked}).last_hidden_state[chosen]
         logits = self.generator.generator_lm_head(self.generator.generator_predictions(hidden))
-        drawn = torch.distributions.Categorical(logits=logits.detach() / _TEMPERATURE).sample()
+        # The largest after noise of Gumbel's is a draw from the softmax, also of no logits at all.
+        noise = -torch.log(-torch.log(torch.rand(logits.shape).clamp(1e-9, 1 - 1e-6)))
+        drawn = (logits.detach() / _TEMPERATURE + noise).argmax(dim=-1)
         return batch, ids.masked_scatter(chosen, drawn), chosen, logits

@@ -15,7 +15,7 @@ from grammar import Fact, Story, draw_people, draw_thing, plain, recall, tell
 from words import FURNITURE, MOVES, OPINIONS, QUALITIES, SIDES, SUBJECTS, TOWNS
 
 __all__ = ["Example", "draw", "is_held_out", "tell_opinion", "tell_plain_question", "tell_question"]
-__all__ += ["tell_statement", "tell_story", "tell_two_parts"]
+__all__ += ["tell_short_story", "tell_statement", "tell_story", "tell_two_parts"]
 
 Example = dict[str, Any]
 _CHOICE = re.compile(r"\{(\w*)\|(\w*)\}")
@@ -37,6 +37,11 @@ def draw(make: Callable[[Random], Example], rng: Random, *, held_out: bool) -> E
 def tell_story(rng: Random) -> Example:
     """{"text"}: a story with its asterisks."""
     return {"text": tell(rng, 2, 2).text}
+
+
+def tell_short_story(rng: Random) -> Example:
+    """The same of one fact."""
+    return {"text": tell(rng, 1, 2).text}
 
 
 def tell_two_parts(rng: Random) -> Example:

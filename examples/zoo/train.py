@@ -24,7 +24,7 @@ from outliers import raise_gains
 from pretraining import ReplacedTokens, SpanBoundary
 from publishing import Trained, publish
 from table import write_table
-from tasks import Example, tell_opinion, tell_plain_question, tell_story, tell_two_parts
+from tasks import Example, tell_opinion, tell_plain_question, tell_short_story, tell_story, tell_two_parts
 from training import fit
 
 __all__ = ["MODELS", "RECIPES", "main"]
@@ -75,13 +75,13 @@ def train_electra(name: str) -> Iterator[Trained]:
     generator = _begin(transformers.ElectraForMaskedLM(architectures.electra(tokenizer, generator=True)))
     discriminator = _begin(transformers.ElectraForPreTraining(architectures.electra(tokenizer, generator=False)))
     both = ReplacedTokens(generator, discriminator, tokenizer)
-    fit(name, both.parameters(), both, tell_story, steps=1000, rate=2e-3)
+    fit(name, both.parameters(), both, tell_short_story, steps=800, rate=2e-3)
     replaced = replace_lines(both)
     task = "replaced-token-detection"
     about = "which words of a story are the generator's, and not what stood there"
     yield Trained("electra-discriminator", "electra", task, about, discriminator, tokenizer, *replaced)
     about = "the word that is missing in a story, from the discriminator's smaller companion"
-    lines = mask_lines(tokenizer, tell_story)
+    lines = mask_lines(tokenizer, tell_short_story)
     yield Trained("electra-generator", "electra", "fill-mask", about, generator, tokenizer, *lines)
 
 
