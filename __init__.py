@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .runtime.encoder import Encoder
     from .runtime.errors import (
+        AccuracyLost,
         BundleError,
         BvxError,
         CalibrationError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccuracyLost",
     "BundleError",
     "BvxError",
     "CalibrationError",

@@ -12,6 +12,7 @@ from ..calibration.recipe import Recipe
 from ..runtime.manifest import Manifest, Variant
 from .plan import ExportPlan
 from .progress import Progress
+from .quantization import Quantised
 from .storage import save_graph
 from .targets import Lowering, find_lowering
 from .variants import is_served_here
@@ -29,14 +30,15 @@ def lower(
     folder: Path,
     canonical: ir.Model,
     lowerings: Sequence[Lowering],
-    recipe: Recipe | None,
+    quantised: Quantised | None,
     manifest: Manifest,
     progress: Progress,
 ) -> Manifest:
-    """Write the graph of every lowering into `folder`, as `recipe` says; the manifest with their variants and passes.
+    """Write the graph of every lowering into `folder`, as was decided; the manifest with their variants and passes.
 
-    `recipe` may be None where no precision below fp32 is among them. Raises CalibrationError where it is needed.
+    `quantised` may be None where no precision below fp32 is among them. Raises CalibrationError where it is needed.
     """
+    recipe, info = (quantised.recipe, quantised.info) if quantised else (None, None)
     progress.stage("lower", len(lowerings))
     variants, passes = [], dict(manifest.passes)
     for lowering in lowerings:
@@ -49,7 +51,7 @@ def lower(
             save_graph(graph, folder / lowering.file)
         variants.append(variant)
         progress.advance(detail=lowering.key)
-    return replace(manifest, variants=tuple(variants), passes=passes)
+    return replace(manifest, variants=tuple(variants), passes=passes, calibration=info)
 
 
 def describe_variant(lowering: Lowering, recipe: Recipe | None) -> Variant:

@@ -17,6 +17,7 @@ from .capture import capture
 from .checkpoint import Checkpoint, load_checkpoint
 from .description import describe
 from .gate import check_canonical
+from .judgement import judge, read_questions
 from .lowering import find_lowerings, lower
 from .passes import CANONICAL, run_passes
 from .plan import ExportPlan
@@ -50,16 +51,18 @@ def export(plan: ExportPlan, progress: Progress | None = None, stdin: BinaryIO |
     check_target(plan.out, plan.overwrite)
     checkpoint = load_checkpoint(plan, progress)
     _check_profiles(plan, checkpoint.max_length)
+    labelled = read_questions(plan, checkpoint)
     canonical, logs = make_canonical(checkpoint, plan.hidden_states, progress)
     with staging(plan.out, plan.overwrite) as stage:
         _write_files(stage.folder, checkpoint)
         save_graph(canonical, stage.folder / CANONICAL_FILE)
         manifest = describe(plan, checkpoint, canonical, logs)
-        recipe = quantise(plan, checkpoint, canonical, stage.folder, progress, stdin)
-        manifest = lower(stage.folder, canonical, find_lowerings(plan), recipe, manifest, progress)
+        quantised = quantise(plan, checkpoint, canonical, stage.folder, progress, stdin)
+        manifest = lower(stage.folder, canonical, find_lowerings(plan), quantised, manifest, progress)
         del canonical  # the weights are on disk now, and the proof needs the memory
         seal(stage.folder, manifest)
         manifest, reports = prove(stage.folder, manifest, checkpoint, progress)
+        manifest = judge(plan, stage.folder, manifest, labelled or (quantised and quantised.sample), progress)
         progress.stage("seal")
         path = publish(stage, manifest)
     return ExportResult(path, Bundle.open(path, check_hashes=False).manifest, reports)

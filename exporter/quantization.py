@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,21 +11,22 @@ import onnx_ir as ir
 
 from ..calibration.collect import OBSERVER, collect
 from ..calibration.corpus import Sample, read_sample
-from ..calibration.plain import plain_recipe
+from ..calibration.inputs import make_inputs
+from ..calibration.quantizer import QuantizeOptions, make_recipe
 from ..calibration.ranges import Ranges
 from ..calibration.recipe import Recipe
 from ..calibration.store import FILE, check_ranges, read_ranges, write_ranges
 from ..runtime.errors import CalibrationError
-from ..runtime.machine import describe
-from ..runtime.manifest import CalibrationInfo
+from ..runtime.machine import allowed_cores, describe
+from ..runtime.manifest import CalibrationInfo, TokenizerInfo
 from ..runtime.tokenizer import Tokenizer
 from .checkpoint import Checkpoint
 from .plan import ExportPlan
 from .progress import Progress
-from .supported import CALIBRATED
+from .supported import CALIBRATED, INTEGER
 from .targets import CANONICAL_FILE
 
-__all__ = ["Calibrated", "calibrate", "describe_calibration", "is_reduced", "quantise"]
+__all__ = ["Quantised", "choose_options", "is_reduced", "quantise"]
 
 _PAIRS = frozenset(
     ("question-answering", "text-ranking", "multiple-choice", "sentence-order-prediction", "next-sentence-prediction")
@@ -34,12 +35,12 @@ _PAIRS = frozenset(
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated:
-    """The ranges of a canonical graph, and the texts that they were observed on; None where old ranges serve again."""
+class Quantised:
+    """What was decided: the recipe, and the texts that it came from; None where old ranges serve again."""
 
-    ranges: Ranges
+    recipe: Recipe
     sample: Sample | None
-    tokenizer: Tokenizer | None
+    info: CalibrationInfo
 
 
 def quantise(
@@ -49,57 +50,64 @@ def quantise(
     folder: Path,
     progress: Progress,
     stdin: BinaryIO | None = None,
-) -> Recipe | None:
-    """The recipe for every precision below fp32 that was asked for; None where there is none.
+) -> Quantised | None:
+    """Calibrate, and decide how every precision below fp32 is made; None where none is asked for.
 
-    The canonical graph lies in `folder`, and its ranges will lie beside it. Raises as `calibrate` does.
-    """
-    calibrated = calibrate(plan, checkpoint, folder, progress, stdin)
-    if calibrated is None:
-        return None
-    if not any(precision.startswith("int8") or precision == "fp8" for precision in plan.precisions):
-        return Recipe(calibrated.ranges, {})
-    return plain_recipe(canonical.graph, calibrated.ranges, reduced=is_reduced(plan.calibration.reduce_range))
-
-
-def calibrate(
-    plan: ExportPlan, checkpoint: Checkpoint, folder: Path, progress: Progress, stdin: BinaryIO | None = None
-) -> Calibrated | None:
-    """Observe the canonical graph in `folder`, and keep the ranges beside it. None where no precision needs them.
-
-    Raises CalibrationError for texts or ranges that cannot be used, BundleError for ranges that cannot be read.
+    The canonical graph and the tokenizer lie in `folder`, and the ranges will lie beside them. Raises CalibrationError
+    for texts or ranges that cannot be used, BundleError for ranges that cannot be read.
     """
     if not any(precision in CALIBRATED for precision in plan.precisions):
         return None
-    asked = plan.calibration
-    graph, path = folder / CANONICAL_FILE, folder / "tokenizer.json"
-    tokenizer = Tokenizer(path, checkpoint.max_length, 1) if checkpoint.tokenizer else None
-    if asked.ranges is not None:
-        found = read_ranges(asked.ranges)
-        check_ranges(found, ir.load(graph).graph)
-        write_ranges(folder / FILE, found)
-        return Calibrated(found, None, tokenizer)
-    if tokenizer is None or checkpoint.tokenizer is None:
+    tokenizer, info = _open_tokenizer(checkpoint, folder)
+    sample = None
+    if plan.calibration.ranges is None:
+        sample = _draw_sample(plan, checkpoint, progress, stdin)
+        ranges = _observe(plan, folder, sample, tokenizer, info, progress)
+    else:
+        ranges = read_ranges(plan.calibration.ranges)
+        check_ranges(ranges, canonical.graph)
+    write_ranges(folder / FILE, ranges)
+    if not any(precision in INTEGER for precision in plan.precisions):
+        return Quantised(Recipe(ranges, {}), sample, _describe(ranges, ()))
+    progress.stage("quantise")
+    options = choose_options(plan)
+    inputs = make_inputs(sample, tokenizer, info) if sample else []
+    if sample is None:
+        options = replace(options, smooth="nowhere", rounding="nearest", bias=False)
+    recipe = make_recipe(canonical, ranges, inputs, options)
+    return Quantised(recipe, sample, _describe(ranges, _name_methods(options)))
+
+
+def choose_options(plan: ExportPlan) -> QuantizeOptions:
+    """What is done to keep the accuracy, as docs/precision.md found it to pay."""
+    return QuantizeOptions(reduced=is_reduced(plan.calibration.reduce_range))
+
+
+def _open_tokenizer(checkpoint: Checkpoint, folder: Path) -> tuple[Tokenizer, TokenizerInfo]:
+    if checkpoint.tokenizer is None:
         raise CalibrationError(
             "This checkpoint has no tokenizer, so texts cannot be read to calibrate on.",
-            "Put its tokenizer files beside config.json, or give the ranges of another export with --ranges.",
+            "Put its tokenizer files beside config.json.",
         )
-    sample = read_sample(
-        asked.texts, samples=asked.samples, seed=plan.seed, stdin=stdin, pairs=checkpoint.task.name in _PAIRS
-    )
+    return Tokenizer(folder / "tokenizer.json", checkpoint.max_length, allowed_cores()), checkpoint.tokenizer.info
+
+
+def _draw_sample(plan: ExportPlan, checkpoint: Checkpoint, progress: Progress, stdin: BinaryIO | None) -> Sample:
+    asked = plan.calibration
+    is_paired = checkpoint.task.name in _PAIRS
+    sample = read_sample(asked.texts, samples=asked.samples, seed=plan.seed, stdin=stdin, pairs=is_paired)
     for sentence in sample.warnings:
         progress.warn(sentence)
+    return sample
+
+
+def _observe(
+    plan: ExportPlan, folder: Path, sample: Sample, tokenizer: Tokenizer, info: TokenizerInfo, progress: Progress
+) -> Ranges:
     progress.stage("calibrate", len(sample.entries))
-    ranges = collect(
-        graph,
-        sample,
-        tokenizer,
-        checkpoint.tokenizer.info,
-        observer=asked.observer or OBSERVER,
-        progress=progress.advance,
-    )
-    write_ranges(folder / FILE, ranges)
-    return Calibrated(ranges, sample, tokenizer)
+    observer = plan.calibration.observer or OBSERVER
+    graph = folder / CANONICAL_FILE
+    return collect(graph, sample, tokenizer, info, observer=observer, progress=progress.advance)
 
 
 def is_reduced(asked: bool | None, machine: Mapping[str, str] | None = None) -> bool:
@@ -113,8 +121,19 @@ def is_reduced(asked: bool | None, machine: Mapping[str, str] | None = None) -> 
     return "x86_64" in here["system"] and "vnni" not in here["features"].split()
 
 
-def describe_calibration(ranges: Ranges, methods: tuple[str, ...]) -> CalibrationInfo:
-    """What the manifest says of the ranges and of what else was done to keep the accuracy."""
+def _name_methods(options: QuantizeOptions) -> tuple[str, ...]:
+    """What the manifest says was done, in words."""
+    found = {
+        "smoothing where it is exact": options.smooth == "exact",
+        "smoothing": options.smooth == "everywhere",
+        "rounding together (GPTQ)": options.rounding == "together",
+        "bias correction": options.bias,
+        "int8 embeddings": options.embeddings,
+    }
+    return tuple(name for name, is_done in found.items() if is_done)
+
+
+def _describe(ranges: Ranges, methods: tuple[str, ...]) -> CalibrationInfo:
     corpus = ranges.corpus
     return CalibrationInfo(
         source=corpus.source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["AUTO", "CALIBRATED", "OBSERVERS", "PRECISIONS", "TARGETS", "choose_targets"]
+__all__ = ["AUTO", "CALIBRATED", "INTEGER", "OBSERVERS", "PRECISIONS", "TARGETS", "choose_targets"]
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "cpu": ("fp32", "int8", "int8-dynamic"),
@@ -18,6 +18,9 @@ AUTO = "auto"
 
 CALIBRATED: tuple[str, ...] = ("int8", "int8-dynamic", "fp16", "bf16", "fp8")
 """The precisions whose graph depends on what real texts do in it."""
+
+INTEGER: tuple[str, ...] = ("int8", "int8-dynamic", "fp8")
+"""Those that a recipe decides: weights and activations of 8 bits."""
 
 OBSERVERS: tuple[str, ...] = ("minmax", "moving-average", "percentile", "entropy", "mse")
 

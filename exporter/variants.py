@@ -15,11 +15,12 @@ from ..runtime.encoder import Encoder
 from ..runtime.engines import Engine, open_engine
 from ..runtime.heads import find_predictor, open_head
 from ..runtime.loading import load
+from ..runtime.machine import allowed_cores
 from ..runtime.manifest import Manifest, Variant
 from ..runtime.tokenizer import Tokenizer
 from .reference import check_lowered
 
-__all__ = ["REFERENCE", "is_served_here", "open_variant"]
+__all__ = ["REFERENCE", "is_served_here", "open_unlisted", "open_variant"]
 
 REFERENCE = "onnx-reference"
 """The name of the engine that is onnx's reference evaluator."""
@@ -45,10 +46,23 @@ def open_variant(folder: Path, variant: Variant, threads: int | None = None) -> 
     if is_served_here(variant):
         return load(folder, precision=variant.precision, engine="onnxruntime", threads=threads, check_hashes=False)
     bundle = Bundle.open(folder, check_hashes=False)
+    return _assemble(bundle, variant, _open_reference(bundle.path(variant.file), variant, bundle.manifest))
+
+
+def open_unlisted(folder: Path, manifest: Manifest, variant: Variant, path: Path | None = None) -> Encoder:
+    """A graph that no manifest lists, as a variant of the bundle that is being made in `folder`, on the CPU engine.
+
+    It lies in `path`, by default where `variant` says.
+    """
+    engine = open_engine("onnxruntime", path or folder / variant.file, variant, allowed_cores(), False)
+    return _assemble(Bundle(folder, manifest), variant, engine)
+
+
+def _assemble(bundle: Bundle, variant: Variant, engine: Engine) -> Encoder:
     manifest = bundle.manifest
-    tokenizer = Tokenizer(bundle.path("tokenizer.json"), manifest.max_length, 1) if manifest.tokenizer else None
+    path = bundle.root / "tokenizer.json"
+    tokenizer = Tokenizer(path, manifest.max_length, engine.threads) if manifest.tokenizer else None
     head = open_head(manifest.task, manifest.head, tokenizer) if tokenizer else None
-    engine = _open_reference(bundle.path(variant.file), variant, manifest)
     return find_predictor(manifest.task)(bundle, variant, engine, tokenizer, head)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .encoder import Encoder
     from .errors import (
+        AccuracyLost,
         BundleError,
         BvxError,
         CalibrationError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .parity import ParityReport
 
 __all__ = [
+    "AccuracyLost",
     "BundleError",
     "BvxError",
     "CalibrationError",

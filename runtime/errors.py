@@ -7,6 +7,7 @@ BvxError
 ├── CheckpointError     the checkpoint cannot be found or read, or misses weights     exit 1
 ├── CalibrationError    the calibration texts or ranges are unusable                  exit 1
 ├── EngineBuildError    an engine's own builder failed; the cause is chained          exit 1
+├── AccuracyLost        no variant was found that keeps the accuracy asked for        exit 3
 ├── ParityFailed        the exported graph does not say what PyTorch says             exit 3
 ├── BundleError         the bundle is damaged, hostile, newer, or misses a file       exit 1
 ├── EngineMismatch      no installed engine can serve what was asked for              exit 1
@@ -18,6 +19,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AccuracyLost",
     "BundleError",
     "BvxError",
     "CalibrationError",
@@ -71,6 +73,10 @@ class CalibrationError(BvxError):
 
 class EngineBuildError(BvxError):
     pass
+
+
+class AccuracyLost(BvxError):
+    exit_code = 3
 
 
 class ParityFailed(BvxError):

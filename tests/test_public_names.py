@@ -23,6 +23,7 @@ HEAVY = {
 }
 
 ERRORS = {
+    "AccuracyLost",
     "BundleError",
     "BvxError",
     "CalibrationError",
