@@ -7,7 +7,7 @@ from typing import Any
 
 from .layout import Block, Table, format_bytes
 
-__all__ = ["view_calibration", "view_recommendation"]
+__all__ = ["name_changes", "name_latency", "view_calibration", "view_recommendation"]
 
 
 def view_recommendation(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -40,7 +40,7 @@ def view_calibration(document: Mapping[str, Any]) -> Iterator[Block]:
     if judged:
         yield Table(
             "Accuracy",
-            ("variant", "metric", "fp32", "variant's", "drop", "95 % interval", "changed"),
+            ("variant", "metric", "fp32", "here", "95 % of the difference", "changed"),
             tuple((variant["key"], *_accuracy_cells(variant["accuracy"])) for variant in judged),
         )
 
@@ -51,18 +51,15 @@ def name_latency(latency: Mapping[str, Any]) -> str:
 
 
 def name_changes(accuracy: Mapping[str, Any]) -> str:
-    """`3 of 1,000 changed`."""
-    return f"{accuracy['changed']:,} of {accuracy['total']:,} {accuracy['unit']} changed"
+    """`3 of 1,000 predictions changed`."""
+    return f"{accuracy['changed']:,} of {accuracy['compared']:,} {accuracy['unit']} changed"
 
 
 def _accuracy_cells(accuracy: Mapping[str, Any]) -> tuple[str, ...]:
-    if accuracy["metric"] is None:
-        return ("", "", "", "", "", name_changes(accuracy))
     return (
         accuracy["metric"],
-        f"{accuracy['reference']:.4f}",
-        f"{accuracy['value']:.4f}",
-        f"{accuracy['drop']:+.4f}",
+        f"{accuracy['before']:.4f}",
+        f"{accuracy['after']:.4f}",
         f"{accuracy['low']:+.4f} to {accuracy['high']:+.4f}",
         name_changes(accuracy),
     )

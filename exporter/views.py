@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .accuracy_views import name_changes, name_latency, view_calibration, view_recommendation
 from .layout import Block, Table, Verbatim, format_bytes, shorten
 
 __all__ = [
@@ -48,6 +49,7 @@ def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
         yield from _view_parity(f"Parity of {variant['key']} with PyTorch{_name_place(variant)}", variant["parity"])
         if variant["kept"]:
             yield Table(f"Kept in higher precision in {variant['key']}", (), tuple(variant["kept"].items()))
+    yield from view_calibration(document)
     yield from _view_passes(document["passes"])
 
 
@@ -60,8 +62,14 @@ def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
         parity = (
             ("not measured", "") if worst is None else (f"{_number(worst['max_abs'], '.1e')} of scale", _allowed(worst))
         )
-        rows.append((variant["key"], format_bytes(variant["bytes"]), *parity, variant["state"]))
-    yield Table("", ("variant", "size", "largest difference", "allowed", "state"), tuple(rows))
+        speed = name_latency(variant["latency"]) if variant["latency"] else ""
+        changes = name_changes(variant["accuracy"]) if variant["accuracy"] else ""
+        rows.append((variant["key"], format_bytes(variant["bytes"]), speed, *parity, changes, variant["state"]))
+    columns = ("variant", "size", "speed", "largest difference", "allowed", "answers", "state")
+    used = [at for at in range(len(columns)) if at in (0, 1, 3, 4, 6) or any(row[at] for row in rows)]
+    cells = tuple(tuple(row[at] for at in used) for row in rows)
+    yield Table("", tuple(columns[at] for at in used), cells)
+    yield from view_recommendation(document)
     yield f"Bundle: {document['path']}"
     for number, command in enumerate(document["next"]):
         yield Verbatim(f"{'' if number else 'Next:':<8}{command}")
