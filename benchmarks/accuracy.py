@@ -1,0 +1,160 @@
+"""What int8 costs in accuracy, beside what other tools make of the same checkpoint: docs/precision.md's tables.
+
+    python benchmarks/accuracy.py --peers .peers/bin/python --minilm FOLDER [--shared ../shared] [--zoo NAME …]
+                                  [--methods ort-static,optimum-dynamic,nncf] [--speed] [--out docs/precision]
+
+Every tool gets the same calibration texts and is judged on the same examples by the same code (peer_engine.py). Writes
+`OUT.json`, and `OUT.md` between the lines that say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accuracy_tables import write_tables
+from peer_engine import PeerEngine, open_peer
+from turns import OrtWorker, machine, measure
+
+import bvx
+from bvx.calibration.corpus import read_sample
+from bvx.calibration.evaluation.accuracy import Accuracy
+from bvx.calibration.evaluation.labelled import read_labelled
+from bvx.calibration.inputs import make_inputs
+from bvx.exporter.calibration_plan import CalibrationPlan
+from bvx.exporter.judgement import Judge
+from bvx.exporter.pipeline import ExportResult, export
+from bvx.exporter.plan import ExportPlan
+from bvx.runtime.bundle import Bundle
+from bvx.runtime.tokenizer import Tokenizer
+
+_ZOO = Path(__file__).parent.parent / "examples" / "zoo" / "models"
+_OURS = {"int8/cpu": "bvx, cpu", "int8/tensorrt": "bvx, tensorrt (as written)"}
+_PEERS = {
+    "ort-static": "min-max (quantize_static)",
+    "optimum-dynamic": "Optimum, dynamic",
+    "nncf": "NNCF",
+}
+SHAPES = ((1, 16), (1, 128), (8, 128), (1, 384))
+ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint, the texts to calibrate on, and labelled data to judge on."""
+
+    name: str
+    checkpoint: Path
+    texts: str
+    labelled: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, help="the Python of the other tools' environment")
+    parser.add_argument("--minilm", type=Path, help="the checkpoint all-MiniLM-L6-v2")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the folder with data/stsb")
+    parser.add_argument("--zoo", nargs="*", default=sorted(path.name for path in _ZOO.iterdir()))
+    parser.add_argument("--methods", default=",".join(_PEERS))
+    parser.add_argument("--speed", action="store_true", help="measure MiniLM's latency beside Optimum's too")
+    parser.add_argument("--out", type=Path, default=Path("docs/precision"))
+    asked = parser.parse_args()
+    methods = [name for name in asked.methods.split(",") if name] if asked.peers else []
+    rows: list[dict[str, Any]] = []
+    speed: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="bvx-accuracy-") as folder:
+        for subject in find_subjects(asked.minilm, asked.shared, asked.zoo):
+            work = Path(folder) / subject.name
+            work.mkdir()
+            made = quantise(subject, work)
+            rows += own_rows(subject, made)
+            rows += [row for method in methods for row in peer_rows(subject, made, method, asked.peers, work)]
+            if asked.speed and subject.name == "all-MiniLM-L6-v2":
+                speed = time_beside_optimum(made, work)
+            print(json.dumps(rows[-1]), flush=True)
+    write_tables(asked.out, {"rows": rows, "speed": speed, "conditions": machine(1, ROUNDS)})
+
+
+def find_subjects(minilm: Path | None, shared: Path, zoo: list[str]) -> Iterator[Subject]:
+    stsb = shared / "data" / "stsb"
+    if minilm is not None:
+        train, dev = stsb / "stsb-en-train.csv", stsb / "stsb-en-dev.csv"
+        yield Subject("all-MiniLM-L6-v2", minilm, f"{train}:1", f"{dev}:1,2,3")
+    for name in zoo:
+        folder = _ZOO / name
+        (labelled,) = folder.glob("heldout.json*")
+        yield Subject(name, folder, str(folder / "calibration.txt"), str(labelled))
+
+
+def quantise(subject: Subject, work: Path) -> ExportResult:
+    """What `bvx export --precision fp32,int8 --target cpu,tensorrt --calibrate … --eval …` makes."""
+    calibration = CalibrationPlan(texts=subject.texts, labelled=subject.labelled)
+    plan = ExportPlan(
+        str(subject.checkpoint),
+        work / "bundle",
+        precisions=("fp32", "int8"),
+        targets=("cpu", "tensorrt"),
+        calibration=calibration,
+    )
+    return export(plan)
+
+
+def own_rows(subject: Subject, made: ExportResult) -> Iterator[dict[str, Any]]:
+    sizes = {entry.path: entry.bytes for entry in made.manifest.files}
+    for variant in made.manifest.variants:
+        if variant.key in _OURS:
+            accuracy = made.manifest.accuracy[variant.key]
+            row = {"model": subject.name, "task": made.manifest.task, "tool": _OURS[variant.key], "graph": "bvx"}
+            yield {**row, "bytes": sizes[variant.file], "kept": len(variant.kept), **accuracy}
+
+
+def peer_rows(subject: Subject, made: ExportResult, method: str, python: Path, work: Path) -> Iterator[dict[str, Any]]:
+    """One row for a tool, or one that says that it failed."""
+    bundle = Bundle.open(made.path)
+    folder = work / method
+    folder.mkdir()
+    batches = write_calibration(subject, bundle, work / "calibration.npz")
+    row = {"model": subject.name, "task": bundle.manifest.task, "tool": _PEERS[method]}
+    try:
+        engine = PeerEngine(python, method, subject.checkpoint, bundle, batches, folder)
+    except RuntimeError as error:
+        yield {**row, "failed": str(error)}
+        return
+    data = read_labelled(subject.labelled, bundle.manifest.task, bundle.manifest.head)
+    with bvx.load(made.path, precision="fp32", threads=1) as reference, open_peer(bundle, engine) as peer:
+        accuracy: Accuracy = Judge(reference, data)(peer)
+    yield {**row, "graph": engine.origin, "bytes": engine.bytes, "kept": 0, **accuracy.to_dict()}
+
+
+def write_calibration(subject: Subject, bundle: Bundle, path: Path) -> Path:
+    """The batches that bvx calibrates on, for the others too."""
+    info = bundle.manifest.tokenizer
+    assert info is not None
+    tokenizer = Tokenizer(bundle.path("tokenizer.json"), bundle.manifest.max_length, 1)
+    batches = make_inputs(read_sample(subject.texts), tokenizer, info)
+    arrays = {f"{name}.{number}": array for number, batch in enumerate(batches) for name, array in batch.items()}
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def time_beside_optimum(made: ExportResult, work: Path) -> dict[str, Any]:
+    """Medians in one run, in turns, one thread, each file in a process of its own."""
+    files = {variant.key: variant for variant in made.manifest.variants if variant.target == "cpu"}
+    workers = {}
+    for key, variant in files.items():
+        disabled = variant.engine_options.get("disabled_optimizers", [])
+        workers[f"bvx {key}"] = OrtWorker(made.path / variant.file, disabled, 1)
+    for dynamic in (work / "optimum-dynamic" / "dynamic").glob("*.onnx"):
+        workers["Optimum, dynamic int8"] = OrtWorker(dynamic, [], 1)
+    medians = measure(workers, SHAPES, ROUNDS)
+    return {"shapes": [f"{batch}x{length}" for batch, length in SHAPES], "milliseconds": medians}
+
+
+if __name__ == "__main__":
+    main()
