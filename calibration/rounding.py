@@ -55,9 +55,16 @@ def factorise(hessian: NDArray[Any], damping: float = _DAMPING) -> tuple[NDArray
     """
     order = np.argsort(np.diagonal(hessian), kind="stable")
     mean = float(np.diagonal(hessian).mean()) or 1.0
-    damped = hessian[np.ix_(order, order)].astype(np.float32)
-    damped[np.diag_indices_from(damped)] += damping * mean
-    return _cholesky(damped), order
+    while True:
+        damped = hessian[np.ix_(order, order)].astype(np.float32)
+        damped[np.diag_indices_from(damped)] += damping * mean
+        try:
+            return _cholesky(damped), order
+        except np.linalg.LinAlgError:
+            # A few texts, or channels that outdo all others, leave less of H than float32's rounding.
+            if damping >= 1:
+                raise
+            damping *= 10
 
 
 def _cholesky(matrix: NDArray[Any]) -> NDArray[np.float32]:

@@ -80,3 +80,18 @@ def test_channels_that_are_never_used_and_inputs_that_are_all_zero_are_rounded_t
     assert np.array_equal(round_together(weight, scales, factor, order, 7)[3], np.rint(weight[3] / scales))
     factor, order = factorise(np.zeros((20, 20), np.float32))
     assert np.array_equal(round_together(weight, scales, factor, order, 7), np.rint(weight / scales))
+
+
+def test_a_matrix_that_rounding_left_indefinite_is_damped_until_it_can_be_factorised():
+    """Float32 sums of channels that differ by a factor of a thousand have eigenvalues a little below zero."""
+    vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
+    hessian = (vectors * np.array([-0.05, 1, 1, 1, 1, 1, 1, 1])) @ vectors.T
+    factor, order = factorise(hessian.astype(np.float32))
+    assert np.isfinite(factor).all()
+    damping = (factor.T @ factor - hessian[np.ix_(order, order)]).diagonal().mean() / hessian.diagonal().mean()
+    assert damping == pytest.approx(0.1, rel=1e-3)
+
+
+def test_a_matrix_that_is_no_sum_of_squares_is_an_error():
+    with pytest.raises(np.linalg.LinAlgError):
+        factorise(-np.eye(4, dtype=np.float32))
