@@ -133,6 +133,11 @@ def _find_weights(folder: Path) -> bool:
         if (folder / index).is_file():
             _check_shards(folder, index)
             return safetensors
+    if (folder / "bvx.json").exists():
+        raise CheckpointError(
+            f"{folder} is a bundle, not a checkpoint: it holds graphs, and no weights for PyTorch.",
+            "Export the checkpoint that it was made from; `bvx inspect` shows which.",
+        )
     foreign = [name for name in _FOREIGN if (folder / name).exists()]
     found = f"only {' and '.join(foreign)}, which is not PyTorch's" if foreign else "none of them"
     raise CheckpointError(

@@ -35,6 +35,8 @@ def test_an_error_of_bvx_keeps_its_words():
     [
         (KeyboardInterrupt(), Interrupted, "Interrupted."),
         (OSError(errno.ENOSPC, "No space left on device", "/full"), None, "No space left on device (/full). Free"),
+        (OSError(errno.ENOENT, "No such file or directory", "texts"), None, "No such file or directory (texts). Check"),
+        (OSError(errno.EISDIR, "Is a directory", "texts"), None, "Is a directory (texts). Name a file."),
         (OSError(errno.EROFS, "Read-only file system"), None, "that you may write to"),
         (MemoryError(), None, "The memory does not suffice. `bvx doctor`"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), None, "The memory does not suffice (Default"),

@@ -275,6 +275,14 @@ def test_a_folder_without_weights_says_what_it_has(tiny_checkpoint: Make, tmp_pa
         load(folder)
 
 
+def test_a_bundle_is_not_a_checkpoint(tiny_checkpoint: Make, tmp_path: Path):
+    folder = tiny_checkpoint("bert", "fill-mask", tmp_path)
+    (folder / "model.safetensors").unlink()
+    (folder / "bvx.json").touch()
+    with pytest.raises(CheckpointError, match=r"is a bundle.*bvx inspect"):
+        load(folder)
+
+
 def test_an_adapter_is_not_a_model(tiny_checkpoint: Make, tmp_path: Path):
     folder = tiny_checkpoint("bert", "fill-mask", tmp_path)
     (folder / "adapter_config.json").write_text("{}")

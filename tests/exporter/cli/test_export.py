@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from bvx.exporter.cli.shell import Shell
 from bvx.runtime.errors import ParityFailed
 
 
@@ -109,6 +111,32 @@ def test_interrupted_it_says_that_nothing_was_written(bvx, monkeypatch):
     monkeypatch.setattr("bvx.exporter.pipeline.export", interrupt)
     done = bvx("export", "x")
     assert (done.code, done.err) == (130, "Error: Interrupted; nothing was written.\n")
+
+
+def test_ctrl_c_at_each_stage_leaves_nothing(bvx, monkeypatch, tiny_checkpoint, tmp_path):
+    folder = tiny_checkpoint("bert", "feature-extraction", tmp_path / "tiny", num_hidden_layers=1)
+    stages, begin = [], Shell.stage
+
+    def note(shell, name, total=None):
+        stages.append(name)
+        begin(shell, name, total)
+
+    monkeypatch.setattr(Shell, "stage", note)
+    assert bvx("export", folder, "--out", "whole.bvx").code == 0
+    assert len(stages) >= 5
+    for stage in list(stages):
+
+        def interrupt(shell, name, total=None, stage=stage):
+            begin(shell, name, total)
+            if name == stage:
+                signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(Shell, "stage", interrupt)
+        done = bvx("export", folder, "--out", "out/b.bvx")
+        assert (done.code, done.out) == (130, "")
+        assert done.err.splitlines()[-1] == "Error: Interrupted; nothing was written."
+        assert sorted(path.name for path in tmp_path.iterdir()) in (["tiny", "whole.bvx"], ["out", "tiny", "whole.bvx"])
+        assert not list(tmp_path.glob("out/*"))
 
 
 def test_verbose_adds_times_passes_and_files_and_quiet_takes_the_stages_away(bvx, tiny_checkpoint, tmp_path):

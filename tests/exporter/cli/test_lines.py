@@ -164,7 +164,8 @@ def test_a_signal_while_lines_are_written_ends_after_one_of_them(command, tmp_pa
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        output, error = process.communicate()
+        # Not communicate(), which passes over what readline() has read ahead.
+        output, error = process.stdout.read(), process.stderr.read()
     assert process.returncode == 130
     found = numbers(first + output)
     assert found == list(range(1, len(found) + 1))

@@ -156,14 +156,37 @@ def test_quiet_or_verbose_no_bars_are_drawn_on_a_terminal(bundle, tmp_path, voic
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-@pytest.mark.parametrize("command", ["inspect", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    [["doctor"], ["inspect", "BUNDLE"], ["verify", "BUNDLE", "-q"], ["run", "BUNDLE", "How was " + "it " * 60, "a"]],
+    ids=lambda words: words[0],
+)
 def test_an_answer_keeps_within_the_terminal(bundle, command, columns):
-    words = [*BVX, command, *([str(bundle)] if command == "inspect" else [])]
+    words = [*BVX, *(str(bundle) if word == "BUNDLE" else word for word in command)]
     shown = on_a_terminal(words, {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": str(columns)})
     lines = shown.decode().splitlines()
-    assert len(lines) > 10
+    assert len(lines) > 2
     # What has no spaces (a path, a hash) is kept whole, so that it can be copied.
     assert not [line for line in lines if len(line) > columns and len(line.split()[-1]) < columns // 2]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_end_of_an_export_keeps_within_the_terminal(bundle, tmp_path, columns):
+    words = [sys.executable, "-c", STAGES, "export", str(bundle), "--out", str(tmp_path / "out"), "-q"]
+    lines = on_a_terminal(words, {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": str(columns)}).decode().splitlines()
+    table = lines[: next(number for number, line in enumerate(lines) if line.startswith("Bundle:"))]
+    assert any("fp32/cpu" in line for line in table)
+    assert not [line for line in table if len(line) > columns]
+
+
+@pytest.mark.parametrize(("words", "said"), [([], b"There is no text."), (["--jsonl"], b"has nothing to read")])
+def test_a_terminal_is_not_waited_for(bundle, words, said):
+    ours, theirs = pty.openpty()
+    done = run("run", bundle, *words, stdin=theirs, timeout=300)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def on_a_terminal(words, environment) -> bytes:

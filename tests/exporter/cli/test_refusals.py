@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 
 import pytest
 
@@ -14,6 +15,10 @@ from bvx.exporter import doctor, versions
     ("words", "code", "kind", "said"),
     [
         (("export",), 2, "PlanError", "Missing argument 'MODEL'"),
+        (("verify",), 2, "PlanError", "Missing argument 'BUNDLE'"),
+        (("run",), 2, "PlanError", "Missing argument 'BUNDLE'"),
+        (("inspect",), 2, "PlanError", "Missing argument 'BUNDLE'"),
+        (("doctor", "x"), 2, "PlanError", "unexpected extra argument"),
         (("export", ""), 2, "PlanError", "No model"),
         (("export", "x", "--nonsense"), 2, "PlanError", "--nonsense"),
         (("export", "x", "--seed", "many"), 2, "PlanError", "--seed"),
@@ -56,6 +61,33 @@ def test_a_refusal_is_one_paragraph_with_a_next_step_and_in_json_one_document(bv
     assert error["next_step"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("export", "notes.txt"), "a checkpoint is a folder"),
+        (("inspect", "notes.txt"), "a bundle is a folder"),
+        (("verify", "notes.txt"), "a bundle is a folder"),
+        (("run", "notes.txt", "text"), "a bundle is a folder"),
+        (("export", "BUNDLE"), "is a bundle, not a checkpoint"),
+        (("inspect", "checkpoint"), "Export it first"),
+        (("verify", "checkpoint"), "Export it first"),
+        (("run", "checkpoint", "text"), "Export it first"),
+        (("run", "BUNDLE", "--input", "checkpoint"), "Name a file"),
+        (("run", "BUNDLE", "--input", "nothing.txt"), "Check its name"),
+        (("run", "BUNDLE", "text", "--pair-file", "checkpoint"), "Name a file"),
+        (("run", "BUNDLE", "--jsonl", "--input", "nothing.txt"), "Check its name"),
+    ],
+)
+def test_what_is_named_and_is_something_else_is_told_by_what_is_wanted(bvx, features, tmp_path, words, said):
+    (tmp_path / "notes.txt").write_text("notes")
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "config.json").write_text("{}")
+    done = bvx(*(features if word == "BUNDLE" else word for word in words), "-q")
+    assert (done.code, done.out) == (1, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_a_damaged_bundle_is_refused(bvx, features, tmp_path):
     copy = shutil.copytree(features, tmp_path / "copy")
     (copy / "config.json").write_text("{}")
@@ -94,6 +126,25 @@ def test_an_interruption_is_said_and_is_exit_code_130(bvx, monkeypatch):
     monkeypatch.setattr(doctor, "examine", interrupt)
     done = bvx("doctor")
     assert (done.code, done.err) == (130, "Error: Interrupted.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (("inspect",), "bvx.runtime.bundle.Bundle.open"),
+        (("run", "a"), "bvx.runtime.loading.load"),
+        (("run", "a"), "bvx.exporter.predictions.Answerer.answer"),
+        (("run", "a"), "bvx.exporter.answer_views.view_answers"),
+        (("verify",), "bvx.exporter.verification.verify"),
+        (("verify",), "bvx.exporter.inspection.describe_verification"),
+    ],
+)
+def test_ctrl_c_ends_a_command_wherever_it_is(bvx, features, monkeypatch, words, place):
+    monkeypatch.setattr(place, lambda *given, **options: signal.raise_signal(signal.SIGINT))
+    command, *texts = words
+    done = bvx(command, features, *texts)
+    assert (done.code, done.out) == (130, "")
+    assert done.err.splitlines()[-1] == "Error: Interrupted."
 
 
 def test_an_interruption_while_words_are_read_is_said_too(bvx, monkeypatch):
