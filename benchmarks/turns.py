@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SHAPES", "OrtWorker", "Worker", "answer", "feeds", "machine", "measure", "read_shape", "table"]
+__all__ = ["SHAPES", "OrtWorker", "Worker", "answer", "feeds", "machine", "measure", "processor", "read_shape", "table"]
 
 SHAPES = ((1, 16), (1, 128), (8, 128), (1, 384))
 WARM_UP = 3
@@ -115,12 +115,16 @@ def table(title: str, shapes: Sequence[tuple[int, int]], medians: Mapping[str, S
 
 def machine(threads: int, rounds: int) -> str:
     """The conditions, in a sentence."""
+    return f"{processor()}, {threads} thread(s), medians of {rounds} runs in turns, milliseconds."
+
+
+def processor() -> str:
+    """What the processor is called."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        name = next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name"))
+        return next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name"))
     except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {threads} thread(s), medians of {rounds} runs in turns, milliseconds."
+        return platform.processor() or platform.machine()
 
 
 def _serve(path: str, disabled: str, threads: str) -> None:
