@@ -117,10 +117,12 @@ def stream_tensors(model: ir.Model, inputs: Inputs, names: Sequence[str]) -> Ite
 
 def _rows(value: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
     """The rows of a tensor that belong to no padding."""
-    rows = value.reshape(-1, value.shape[-1])
+    rows: NDArray[Any] = value.reshape(-1, value.shape[-1])
     if len(rows) == mask.size:
-        return rows[mask.reshape(-1)]
-    return rows[mask.any(axis=1)] if len(rows) == len(mask) else rows
+        rows = rows[mask.reshape(-1)]
+    elif len(rows) == len(mask):
+        rows = rows[mask.any(axis=1)]
+    return rows
 
 
 class _Kept:

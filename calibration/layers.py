@@ -33,6 +33,7 @@ class Layers:
         self._all = find_linears(graph)
         self._linears = tuple(one for one in self._all if one.weight in plain.weights)
         self._floats: dict[str, NDArray[Any]] = {}
+        self._replaced: dict[str, NDArray[Any]] = {}
         self._vectors: dict[str, NDArray[Any]] = {}
         self._smooth: dict[str, NDArray[Any]] = {}
         self._weights = dict(plain.weights)
@@ -93,7 +94,6 @@ class Layers:
 
     def recipe(self) -> Recipe:
         """What was decided."""
-        replaced = {name: array for name, array in self._floats.items() if name not in self._weights | self._biases}
         ranges = replace(self._plain.ranges, bounds=self._bounds)
         return replace(
             self._plain,
@@ -101,7 +101,7 @@ class Layers:
             weights=self._weights,
             biases=self._biases,
             smooth=self._smooth,
-            replaced=replaced,
+            replaced=self._replaced,
         )
 
     def _apply(self, group: Group, vector: NDArray[Any], seen: Mapping[str, Seen]) -> None:
@@ -110,10 +110,12 @@ class Layers:
             self._bounds[name] = smoothed_bounds(seen[name], vector)
             if not group.divided:
                 self._smooth[name] = (1 / vector).astype(np.float32)
-        for linear in {one.weight: one for one in group.linears}.values():
-            self._floats[linear.weight] = self._float(linear.weight) * (vector[:, None] if linear.axis else vector)
-        for name in group.divided:
-            self._floats[name] = self._float(name) / vector
+        changes = {one.weight: vector[:, None] if one.axis else vector for one in group.linears}
+        changes |= dict.fromkeys(group.divided, 1 / vector)
+        for name, factor in changes.items():
+            self._floats[name] = self._float(name) * factor
+            if group.divided:
+                self._replaced[name] = self._replaced.get(name, self._stored(name)) * factor
         for linear in (one for one in self._all if one.weight in group.divided):
             if linear.output in self._bounds:
                 self._bounds[linear.output] = smoothed_bounds(seen[linear.output], vector)
@@ -147,8 +149,9 @@ class Layers:
         return array if linear.axis else array.T
 
     def _float(self, name: str) -> NDArray[Any]:
-        if name not in self._floats:
-            tensor = self._graph.initializers[name].const_value
-            assert tensor is not None  # it is stored
-            return np.asarray(tensor.numpy(), np.float32)
-        return self._floats[name]
+        return self._floats[name] if name in self._floats else self._stored(name)
+
+    def _stored(self, name: str) -> NDArray[Any]:
+        tensor = self._graph.initializers[name].const_value
+        assert tensor is not None  # it is an initializer
+        return np.asarray(tensor.numpy(), np.float32)

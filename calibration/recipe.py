@@ -34,9 +34,10 @@ class Recipe:
     for a weight, however often it is used. `biases` replace biases (float32, by initializer) with corrected ones.
     `smooth` are vectors [in] by the name of a linear layer's input tensor: the input is multiplied by it in front
     of its Q node, its bounds in `ranges` are those after that, and the weights here are already divided by it.
-    `replaced` are float32 weights that exact smoothing changed. `kept` maps the names of nodes that stay in higher
-    precision to the reason. `attention` says whether the two products inside attention become int8 too. `reduced`
-    says that weights lie within -64..64, so that the 16-bit sums of x86 without VNNI cannot saturate.
+    `replaced` are float32 weights that exact smoothing changed: they hold where a weight is not int8 after all.
+    `kept` maps the names of nodes that stay in higher precision to the reason. `attention` says whether the two
+    products inside attention become int8 too. `reduced` says that weights lie within -64..64, so that the 16-bit
+    sums of x86 without VNNI cannot saturate.
     """
 
     ranges: Ranges
