@@ -113,8 +113,10 @@ def _wrong_axis(facts: Facts) -> Iterator[Breach]:
 
 
 def _per_tensor(facts: Facts) -> Iterator[Breach]:
-    for node, weight, _ in _weight_scales(facts):
-        if _size(weight.inputs[1]) == 1:
+    for node, weight, axis in _weight_scales(facts):
+        shape = weight.inputs[0].shape if weight.inputs[0] is not None else None
+        single = shape is not None and len(shape) == 2 and shape[axis] == 1  # one output has one scale
+        if _size(weight.inputs[1]) == 1 and not single:
             yield Breach(name_of(node), "Its weight has one scale, so that Q, K and V do not become one GEMM.")
 
 

@@ -70,7 +70,7 @@ class _Writer:
         heads, size = self.heads, self.size
         scale = node.attributes.get_float("scale", size**-0.5)
         whole, turned = (batch, heads, length, size), (batch, heads, size, length)
-        query = self._add("Mul", "scaled", self._split(0, "query", (0, 2, 1, 3), whole), self._scalar("scale", scale))
+        query = self._add("Mul", "scaled", self._split(0, "query", (0, 2, 1, 3), whole), self._scalar("factor", scale))
         key = self._split(1, "key", (0, 2, 3, 1), turned)
         value = self._split(2, "value", (0, 2, 1, 3), whole)
         square = (batch, heads, length, length)

@@ -12,9 +12,15 @@ __all__ = ["add_initializer", "fresh", "replace_initializer"]
 
 
 def add_initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
-    """Store `array` as `name`; the value that is there already, when it is."""
-    if name not in graph.initializers:
-        graph.register_initializer(_stored(name, array))
+    """Store `array` as `name`; where that holds these very numbers already, it is what is stored."""
+    found = graph.initializers.get(name)
+    if found is not None and found.const_value is not None:
+        stored = found.const_value.numpy()
+        if stored.dtype == array.dtype and stored.shape == array.shape and np.array_equal(stored, array):
+            return found
+        # Another number under a name that was thought to be free would be read by both, and nothing would fail.
+        return add_initializer(graph, f"{name}_1", array)
+    graph.register_initializer(_stored(name, array))
     return graph.initializers[name]
 
 

@@ -87,7 +87,7 @@ def imitate() -> Callable[..., ir.Model]:
     Weights are restored to floats; inputs are divided, rounded, clipped and multiplied back. No Q, no DQ.
     """
 
-    def write(model: ir.Model, recipe: Recipe, scheme: Scheme, tables: bool = True) -> ir.Model:
+    def write(model: ir.Model, recipe: Recipe, scheme: Scheme) -> ir.Model:
         model = model.clone()
         graph = model.graph
         linears = find_linears(graph)
@@ -96,10 +96,8 @@ def imitate() -> Callable[..., ir.Model]:
                 continue
             node = next(node for node in graph if node.name == linear.node)
             round_input(graph, node, recipe, scheme)
-        read = {linear.weight for linear in linears}
         for name, weight in recipe.weights.items():
-            if tables or name in read:
-                graph.initializers[name].const_value = ir.Tensor(restore(weight), name=name)
+            graph.initializers[name].const_value = ir.Tensor(restore(weight), name=name)
         for name, array in {**recipe.biases, **recipe.replaced}.items():
             graph.initializers[name].const_value = ir.Tensor(array, name=name)
         return model
