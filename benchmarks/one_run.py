@@ -29,7 +29,7 @@ class Moment:
 class Run:
     """One run that printed `count` lines. `lines` are empty where they were not kept.
 
-    `memory` has pairs of lines printed so far and what it held then, `most_memory` the most that was ever resident; MB.
+    `memory` has pairs of lines printed so far and what was resident then, `most_memory` the most that ever was; MB.
     """
 
     count: int
@@ -48,7 +48,7 @@ class Run:
         return (self.last.cpu_seconds - self.first.cpu_seconds) / (self.count - window)
 
     def memory_at(self, part: float) -> float:
-        """What it held at the last look before that part of all lines was printed."""
+        """What was resident at the last look before that part of all lines was printed."""
         return [held for line, held in self.memory if line <= max(part * self.count, self.memory[0][0])][-1]
 
 
@@ -85,17 +85,12 @@ def _read_cpu_seconds(process: int) -> float:
 
 
 def _look(process: int, most: float) -> tuple[float, float]:
-    """What it holds now, and the most that was ever resident, in MB (Linux: /proc/PID/status).
-
-    Held is what it has written and the system must keep, in memory or swapped out: of files that are mapped, the system
-    takes pages away and brings them back as it likes.
-    """
+    """What is resident now, and the most that ever was, in MB (Linux: /proc/PID/status)."""
     with suppress(OSError):
         text = Path(f"/proc/{process}/status").read_text(encoding="ascii")
         fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        if "RssAnon" in fields:
-            held = sum(_megabytes(fields[name]) for name in ("RssAnon", "VmSwap"))
-            return held, max(most, _megabytes(fields["VmHWM"]))
+        if "VmRSS" in fields:
+            return _megabytes(fields["VmRSS"]), _megabytes(fields["VmHWM"])
     return most, most
 
 

@@ -186,14 +186,14 @@ def _summarise(runs: Sequence[Run], window: int) -> tuple[float, float, float, f
 
 
 def _memory_table(run: Run, window: int) -> str:
-    """Markdown: what was held when so much was answered."""
+    """Markdown: what was resident when so much was answered."""
     parts = (0.01, 0.1, 0.25, 0.5, 0.75, 1.0)
     memory = [run.memory_at(part) for part in parts]
     return "\n".join(
         (
             f"\nbvx run, all {run.count:,} lines: {run.rate(window):,.0f} lines/s, "
-            f"{run.work(window) * 1e3:.2f} ms of CPU time a line. Memory held, MB:\n",
-            f"| after | {' | '.join(f'{part:.0%}' for part in parts)} | the most resident |",
+            f"{run.work(window) * 1e3:.2f} ms of CPU time a line; in memory, MB:\n",
+            f"| after | {' | '.join(f'{part:.0%}' for part in parts)} | the most |",
             f"|---|{'---|' * (len(parts) + 1)}",
             f"| | {' | '.join(f'{value:,.0f}' for value in [*memory, run.most_memory])} |",
         )
