@@ -22,7 +22,7 @@ except ModuleNotFoundError as missing:
 
 from ...runtime.errors import PlanError
 from ..documents import explain
-from . import build, doctor, export, inspect, run, verify
+from . import bench, build, doctor, export, inspect, run, verify
 from .options import AsJson, Quiet, Verbose
 from .shell import Shell
 
@@ -37,13 +37,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-for command in (export.export, verify.verify, run.run, build.build, inspect.inspect, doctor.doctor):
+for command in (export.export, verify.verify, run.run, bench.bench, build.build, inspect.inspect, doctor.doctor):
     app.command()(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what `arguments` (by default those of the process) ask for, and return the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    words = bench.name_json_file(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     options = words[: words.index("--")] if "--" in words else words
     shell = Shell(as_json="--json" in options)
     try:

@@ -77,17 +77,29 @@ class Shell:
         return error.exit_code
 
     @contextmanager
-    def watching(self) -> Iterator[Shell]:
-        """Draw progress on a terminal; elsewhere, or with --verbose, say a line for each stage; if quiet, neither."""
+    def watching(self, remaining: bool = False) -> Iterator[Shell]:
+        """Draw progress on a terminal; elsewhere, or with --verbose, say a line for each stage; if quiet, neither.
+
+        `remaining` shows the time that a stage has left instead of the time that it took until now.
+        """
         if self.voice or not _can_draw(sys.stderr):
             yield self
             self._end_stage()
             return
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            SpinnerColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         text = TextColumn("{task.description}", markup=False)
-        columns = (SpinnerColumn(), text, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        clock = TimeRemainingColumn() if remaining else TimeElapsedColumn()
+        columns = (SpinnerColumn(), text, BarColumn(), TaskProgressColumn(), clock)
         with Progress(*columns, console=Console(stderr=True), transient=True) as self._bars:
             yield self
         self._bars = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import EngineMismatch
 from ..manifest import TensorSpec, Variant
 
-__all__ = ["ENGINES", "Engine", "EngineEntry", "find_engine", "open_engine"]
+__all__ = ["ENGINES", "SHORT_NAMES", "Engine", "EngineEntry", "find_engine", "open_engine"]
 
 
 class Engine(Protocol):
@@ -66,7 +66,7 @@ onnxruntime stands first: in fp32 the two are within a few percent of each other
 (docs/cpu.md has the figures).
 """
 
-_SHORT_NAMES = {"ort": "onnxruntime"}
+SHORT_NAMES = {"ort": "onnxruntime"}
 
 
 def find_engine(name: str, targets: Sequence[str]) -> tuple[str, str]:
@@ -74,7 +74,7 @@ def find_engine(name: str, targets: Sequence[str]) -> tuple[str, str]:
 
     Raises EngineMismatch, listing the known engines, or the bundle's targets.
     """
-    name = _SHORT_NAMES.get(name, name)
+    name = SHORT_NAMES.get(name, name)
     if name != "auto" and name not in ENGINES:
         raise EngineMismatch(f"There is no engine {name!r}.", f"Choose one of: auto, {', '.join(ENGINES)}.")
     installed = tuple(engine for engine, entry in ENGINES.items() if entry.is_installed)

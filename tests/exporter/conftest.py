@@ -18,6 +18,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bvx.exporter.bench.document import FORMAT
 from bvx.exporter.capture import capture
 from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.checkpoint.config import complete_config
@@ -27,6 +28,7 @@ from bvx.exporter.passes import run_passes
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan
 from bvx.runtime.errors import UnsupportedModel
+from bvx.runtime.latency import WarmUp, summarise
 from bvx.runtime.manifest import PassLog
 from bvx.runtime.tasks import TASKS, Task, find_task
 
@@ -257,3 +259,72 @@ def mutated(tmp_path: Path) -> Callable[[Exported, Callable[[ir.Graph], None]], 
         return bundle
 
     return mutate
+
+
+@pytest.fixture
+def make_document():
+    """make_document({"bvx onnxruntime fp32": 10.0, …}, seed=0): milliseconds at 1x16; 8x128 takes 20 times that."""
+
+    def make(engines, seed=0, slow=1.0, shapes=((1, 16), (8, 128)), turns=30, drift=1.0):
+        random = np.random.default_rng(seed)
+        cells = []
+        for name, base in engines.items():
+            for batch, length in shapes:
+                scale = base * (1 if batch == 1 else 20) * drift * (slow if name.startswith("bvx") else 1.0)
+                drawn = scale * random.lognormal(0, 0.08, (turns, 2)) * random.lognormal(0, 0.05, (turns, 1))
+                row = summarise(drawn.tolist(), batch, length, WarmUp(scale * 4, 11, True, scale))
+                cells.append(
+                    {
+                        "contender": name,
+                        "threads": 1,
+                        **vars(row),
+                        "turns": drawn.tolist(),
+                        "yardstick": (drift * random.lognormal(0, 0.03, turns)).tolist(),
+                    }
+                )
+        return {
+            "format": FORMAT,
+            "bvx": "0",
+            "made": "2026-01-01T00:00:00Z",
+            "complete": True,
+            "asked": {
+                "bundles": ["a.bvx"],
+                "shapes": [list(shape) for shape in shapes],
+                "threads": [1],
+                "rounds": turns,
+                "against": [],
+                "pinned": False,
+            },
+            "baseline": "",
+            "machine": {
+                "cpu": "a processor",
+                "features": "avx2",
+                "cores": "2",
+                "system": "Linux",
+                "noise": {"yardstick": 1.0, "spread": 0.04, "steal": None, "load": 0.1},
+            },
+            "contenders": [
+                {
+                    "contender": name,
+                    "threads": 1,
+                    "model": "a.bvx",
+                    "tool": name.split()[-2] if " " in name else name,
+                    "precision": "int8" if "int8" in name else "fp32",
+                    "ours": name.startswith("bvx"),
+                    "version": "1.0",
+                    "engine": "e",
+                    "load": 300.0,
+                    "cores": [0, 1],
+                    "peak_bytes": 200_000_000,
+                }
+                for name in engines
+            ],
+            "cells": cells,
+            "texts": [],
+            "concurrency": [],
+            "models": [],
+            "parity": [],
+            "accuracy": [],
+        }
+
+    return make

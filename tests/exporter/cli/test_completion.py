@@ -36,7 +36,7 @@ def complete(*words: str) -> tuple[list[str], set[str]]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (("",), {"export", "verify", "run", "build", "inspect", "doctor"}),
+        (("",), {"export", "verify", "run", "bench", "build", "inspect", "doctor"}),
         (("ex",), {"export"}),
         (("export", "--pre"), {"--precision"}),
         (("export", "--task", ""), {task.name for task in TASKS}),

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import bvx as package
 from bvx.exporter import cli, doctor, versions
 
-COMMANDS = ("export", "verify", "run", "build", "inspect", "doctor")
+COMMANDS = ("export", "verify", "run", "bench", "build", "inspect", "doctor")
 
 
 def test_help_lists_the_commands_of_this_release_and_no_others():

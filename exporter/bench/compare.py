@@ -1,0 +1,112 @@
+"""Two documents of the same bench: what got slower, said only where it is certain enough to stop a release.
+
+A run's own interval does not know that the whole machine was slower on that day. So a cell counts as slower only when
+it is so by its median and by its lower quartile, which disturbances hardly reach, and each both by the clock and beside
+the yardstick that was timed between the turns; with one chance in a hundred shared by all cells (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...runtime.errors import PlanError
+from ...runtime.latency import compare_turns
+
+__all__ = ["Change", "compare_documents", "read_share"]
+
+_CHANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Change:
+    """One cell in both documents: `ratio` is new time over old, at least `least` and at most `most`.
+
+    `verdict` is "slower", "faster" or "no difference".
+    """
+
+    contender: str
+    threads: int
+    batch: int
+    length: int
+    old: float
+    new: float
+    ratio: float
+    least: float
+    most: float
+    verdict: str
+
+
+def compare_documents(
+    old: Mapping[str, Any], new: Mapping[str, Any], fail_above: float
+) -> tuple[list[Change], list[str]]:
+    """Every cell that both have, and sentences about those that one of them lacks or that cannot be compared.
+
+    A cell is slower when it takes, with confidence, more than `fail_above` (0.05 is 5 %) longer. Raises PlanError when
+    nothing can be compared.
+    """
+    before, after = _index(old), _index(new)
+    both = [key for key in before if key in after]
+    if not both:
+        raise PlanError("The two documents have no cell in common.", "Measure the same bundles, engines and shapes.")
+    remarks = []
+    if old["machine"].get("cpu") != new["machine"].get("cpu"):
+        remarks.append(
+            f"They were measured on different processors: {old['machine'].get('cpu')} and {new['machine'].get('cpu')}."
+        )
+    remarks += [f"{_show(key)} is only in the old document." for key in before if key not in after]
+    remarks += [f"{_show(key)} is only in the new document." for key in after if key not in before]
+    confidence = 1 - _CHANCE / len(both)
+    return [_compare(key, before[key], after[key], fail_above, confidence) for key in both], remarks
+
+
+def _compare(
+    key: tuple[str, int, int, int], old: Mapping[str, Any], new: Mapping[str, Any], fail_above: float, confidence: float
+) -> Change:
+    pace = _pace(new) / _pace(old)
+    found = [
+        (low / scale, high / scale)
+        for _, low, high in _ratios(new["turns"], old["turns"], confidence)
+        for scale in (1.0, pace)
+    ]
+    least, most = min(low for low, _ in found), max(high for _, high in found)
+    verdict = "slower" if least > 1 + fail_above else "faster" if most < 1 / (1 + fail_above) else "no difference"
+    ratio = new["p50"] / old["p50"]
+    return Change(*key, old=old["p50"], new=new["p50"], ratio=ratio, least=least, most=most, verdict=verdict)
+
+
+def _ratios(
+    new: Sequence[Sequence[float]], old: Sequence[Sequence[float]], confidence: float
+) -> Iterator[tuple[float, float, float]]:
+    for quantile in (0.5, 0.25):
+        yield compare_turns(new, old, paired=False, quantile=quantile, confidence=confidence)
+
+
+def _pace(cell: Mapping[str, Any]) -> float:
+    times = cell.get("yardstick") or [1.0]
+    return float(np.median(times))
+
+
+def _index(document: Mapping[str, Any]) -> dict[tuple[str, int, int, int], Mapping[str, Any]]:
+    return {
+        (cell["contender"], cell["threads"], cell["batch"], cell["length"]): cell
+        for cell in document["cells"]
+        if "turns" in cell
+    }
+
+
+def _show(key: tuple[str, int, int, int]) -> str:
+    contender, threads, batch, length = key
+    return f"{contender} at {batch}x{length} on {threads} thread{'s' * (threads != 1)}"
+
+
+def read_share(text: str) -> float:
+    """`5%` and `0.05` are 0.05. Raises PlanError."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text.strip())
+    if not match:
+        raise PlanError(f"--fail-above is {text!r}.", "Write it as 5% or 0.05.")
+    return float(match[1]) / (100 if match[2] else 1)

@@ -1,0 +1,92 @@
+"""The report: one HTML page with its data, its charts and the library that draws them; it opens without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...runtime.errors import BvxError
+from ..documents import to_json
+from ..layout import format_bytes
+from .words import describe_machine, describe_ratio, describe_summary, find_measured, number
+
+__all__ = ["render_page", "write_page"]
+
+_ORDER = ("threads", "batch", "length", "p50")
+
+_MOST_RUNS = 400
+"""Of each cell, for the chart of its distribution; percentiles are of all runs."""
+
+
+def write_page(document: Mapping[str, Any], path: Path) -> None:
+    """Write the page of `document` to `path`. Raises BvxError where the extra `report` is not installed."""
+    path.write_text(render_page(document), encoding="utf-8")
+
+
+def render_page(document: Mapping[str, Any]) -> str:
+    """The whole page as text. Vega, Vega-Lite and Vega-Embed are in it (BSD-3-Clause), as vl-convert bundles them."""
+    try:
+        import jinja2
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise BvxError(
+            f"The report needs {error.name}, which is not installed.", "Install it with `pip install bvx[report]`."
+        ) from error
+    home = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(home), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"number": number, "size": format_bytes, "ratio": describe_ratio}
+    machine = {name: value for name, value in document["machine"].items() if name != "noise"}
+    return environment.get_template("report.html").render(
+        document=document,
+        machine=machine,
+        conditions=describe_machine(document),
+        summary=[line for line in describe_summary(document) if line != describe_machine(document)],
+        cells=sorted(find_measured(document), key=lambda one: [one[name] for name in _ORDER]),
+        skipped=_list_skipped(document),
+        filters=_list_filters(document),
+        style=(home / "report.css").read_text(encoding="utf-8"),
+        script=(home / "report.js").read_text(encoding="utf-8"),
+        library=vl_convert.javascript_bundle().replace("</script", "<\\/script"),
+        data=_embed(_thin(document)),
+    )
+
+
+def _list_filters(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What can be filtered by: the names of each, in the order of the document."""
+    cells = find_measured(document)
+    measured = {cell["contender"] for cell in cells}
+    known = [one for one in document["contenders"] if one["contender"] in measured]
+    return {
+        "engine": list(dict.fromkeys(one["contender"] for one in known)),
+        "precision": list(dict.fromkeys(one["precision"] for one in known)),
+        "shape": list(dict.fromkeys(f"{cell['batch']}x{cell['length']}" for cell in cells)),
+    }
+
+
+def _list_skipped(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = [(one["contender"], one["skipped"]) for one in document["contenders"] if "skipped" in one]
+    cells = [one for one in document["cells"] if "skipped" in one]
+    found += [(f"{one['contender']} at {one['batch']}x{one['length']}", one["skipped"]) for one in cells]
+    return list(dict.fromkeys(found))
+
+
+def _thin(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the charts are drawn from."""
+    precision = {one["contender"]: one["precision"] for one in document["contenders"]}
+    cells = []
+    for cell in find_measured(document):
+        runs = [taken for turn in cell["turns"] for taken in turn]
+        step = max(1, len(runs) // _MOST_RUNS)
+        kept = {name: value for name, value in cell.items() if name not in ("turns", "yardstick")}
+        cells.append({**kept, "precision": precision[cell["contender"]], "runs": runs[::step]})
+    concurrency = [{**one, "precision": precision[one["contender"]]} for one in document["concurrency"]]
+    return {"cells": cells, "concurrency": concurrency, "accuracy": document["accuracy"]}
+
+
+def _embed(data: Mapping[str, Any]) -> str:
+    """JSON that can stand inside a script element: nothing in it ends one."""
+    return json.dumps(json.loads(to_json(data))).replace("<", "\\u003c").replace("&", "\\u0026")

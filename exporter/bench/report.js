@@ -1,0 +1,159 @@
+"use strict";
+// Draws the charts of the data in this page, and draws them again when a filter, the colour scheme or the paper changes.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const home = document.getElementById("figures");
+  const form = document.getElementById("filters");
+  const names = [...new Set(data.cells.map((cell) => cell.contender))];
+  const threads = [...new Set(data.cells.map((cell) => cell.threads))];
+  const shapeOf = (cell) => `${cell.batch}x${cell.length}`;
+  const shapes = [...new Set(data.cells.map(shapeOf))];
+  const several = threads.length > 1;
+  const series = (cell) => (several ? `${cell.contender}, ${cell.threads}T` : cell.contender);
+  const allSeries = [...new Set(data.cells.map(series))];
+  const show = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const scheme = () => {
+    const colours = style("--series").split(/\s+/);
+    const text = { labelColor: style("--ink"), titleColor: style("--soft"), labelFontSize: 12, titleFontSize: 12 };
+    return {
+      range: allSeries.map((_, index) => colours[index % colours.length]),
+      config: {
+        background: "transparent",
+        view: { stroke: null },
+        font: "system-ui, 'DejaVu Sans', sans-serif",
+        axis: { ...text, gridColor: style("--line"), domainColor: style("--line"), tickColor: style("--line"), labelLimit: 260 },
+        legend: { ...text, orient: "bottom", columns: 2, labelLimit: 260, symbolType: "stroke", symbolStrokeWidth: 3 },
+        text: { color: style("--ink"), fontSize: 12 },
+      },
+    };
+  };
+
+  const wanted = () => {
+    const chosen = {};
+    for (const box of form.querySelectorAll("input")) (chosen[box.name] ??= new Set()) && box.checked && chosen[box.name].add(box.value);
+    return chosen;
+  };
+  const colour = (range) => ({ field: "series", type: "nominal", title: null, scale: { domain: allSeries, range } });
+  const milliseconds = (field, extra) => ({ field, type: "quantitative", title: "milliseconds", ...extra });
+
+  function bars(cells, range) {
+    const rows = cells.map((cell) => ({ ...cell, series: series(cell), label: `${show(cell.p50)}${cell.verdict === "no difference" ? "  no difference" : ""}` }));
+    const y = { field: "series", type: "nominal", title: null, sort: { field: "p50" }, axis: { ticks: false, domain: false } };
+    return {
+      width: 300, height: { step: 26 }, data: { values: rows },
+      layer: [
+        { mark: { type: "bar", cornerRadiusEnd: 2, height: 16 }, encoding: { y, x: milliseconds("p50"), color: { ...colour(range), legend: null },
+          tooltip: [{ field: "series", title: "engine" }, { field: "p50", format: ".3~g", title: "p50, ms" }, { field: "low", format: ".3~g" }, { field: "high", format: ".3~g" }, { field: "p99", format: ".3~g" }, { field: "verdict" }] } },
+        { mark: { type: "rule", strokeWidth: 2, color: style("--ink") }, encoding: { y, x: { field: "low", type: "quantitative" }, x2: { field: "high" } } },
+        { mark: { type: "text", align: "left", dx: 8 }, encoding: { y, x: { field: "high", type: "quantitative" }, text: { field: "label" } } },
+      ],
+    };
+  }
+  function lines(rows, field, title, range) {
+    return {
+      width: 380, height: 260, data: { values: rows.map((row) => ({ ...row, series: series(row) })) },
+      layer: [
+        { mark: { type: "errorbar", thickness: 1.5 }, encoding: { y: { field: "low", type: "quantitative", title: "milliseconds", scale: { type: "log" } }, y2: { field: "high" } } },
+        { mark: { type: "line", point: { size: 45, filled: true }, strokeWidth: 2 }, encoding: { y: milliseconds("p50", { scale: { type: "log" } }),
+          tooltip: [{ field: "series", title: "engine" }, { field, title }, { field: "p50", format: ".3~g" }] } },
+      ],
+      encoding: { x: { field, type: "quantitative", title, scale: { type: "log", base: 2 }, axis: { values: [...new Set(rows.map((row) => row[field]))] } },
+        color: colour(range), strokeDash: { field: "precision", type: "nominal", title: null, legend: null } },
+    };
+  }
+  function throughput(rows, range) {
+    return {
+      width: 380, height: 260, data: { values: rows.map((row) => ({ ...row, series: series(row) })) },
+      mark: { type: "line", point: { size: 45, filled: true }, strokeWidth: 2 },
+      encoding: { x: { field: "level", type: "ordinal", title: "calls at once", axis: { labelAngle: 0 } }, y: { field: "texts_per_second", type: "quantitative", title: "texts per second" },
+        color: colour(range), tooltip: [{ field: "series" }, { field: "level" }, { field: "texts_per_second", format: ".3~g" }, { field: "p99", format: ".3~g", title: "p99, ms" }] },
+    };
+  }
+  function distribution(cells, range) {
+    const rows = cells.flatMap((cell) => {
+      const runs = [...cell.runs].sort((a, b) => a - b);
+      return runs.map((taken, index) => ({ series: series(cell), taken, share: (index + 1) / runs.length }));
+    });
+    return {
+      width: 380, height: 240, data: { values: rows }, mark: { type: "line", interpolate: "step-after", strokeWidth: 2 },
+      encoding: { x: { field: "taken", type: "quantitative", title: "milliseconds", scale: { type: "log", nice: false }, axis: { tickCount: 6, format: "~g" } },
+        y: { field: "share", type: "quantitative", title: "share of runs that are done", axis: { format: "%" } }, color: colour(range) },
+    };
+  }
+  function pareto(cells, range) {
+    const value = (row) => row.value;
+    const rows = cells.flatMap((cell) => data.accuracy.filter((row) => row.variant.split("/")[0] === cell.precision && cell.contender.includes(cell.precision) && typeof value(row) === "number")
+      .map((row) => ({ ...cell, series: series(cell), accuracy: value(row) })));
+    if (!rows.length) return null;
+    return {
+      width: 380, height: 260, data: { values: rows }, mark: { type: "point", filled: true, size: 110 },
+      encoding: { x: milliseconds("p50", { scale: { type: "log" } }), y: { field: "accuracy", type: "quantitative", scale: { zero: false } }, color: colour(range), shape: { field: "precision" } },
+    };
+  }
+
+  function figures(cells, atOnce, range) {
+    const found = [];
+    for (const shape of shapes) {
+      const here = cells.filter((cell) => shapeOf(cell) === shape);
+      if (!here.length) continue;
+      found.push([`Median at ${shape}`, "with its 95 % interval; shorter is faster", bars(here, range),
+        here.map((cell) => `${series(cell)} ${show(cell.p50)}`).join("; ")]);
+    }
+    for (const [field, other, title] of [["length", "batch", "length in tokens"], ["batch", "length", "batch"]]) {
+      for (const fixed of new Set(cells.map((cell) => cell[other]))) {
+        const here = cells.filter((cell) => cell[other] === fixed);
+        if (new Set(here.map((cell) => cell[field])).size < 2) continue;
+        found.push([`Latency against ${field}`, `${other} ${fixed}; both axes are logarithmic`, lines(here, field, title, range), here.map((cell) => `${series(cell)} at ${cell[field]}: ${show(cell.p50)}`).join("; ")]);
+      }
+    }
+    if (atOnce.length) found.push(["Throughput against concurrency", `${shapeOf(atOnce[0])}; higher is better`, throughput(atOnce, range), atOnce.map((row) => `${series(row)}, ${row.level} at once: ${show(row.texts_per_second)} texts per second`).join("; ")]);
+    for (const shape of shapes) {
+      const here = cells.filter((cell) => shapeOf(cell) === shape);
+      if (here.length) found.push([`Distribution at ${shape}`, "share of runs done by a time; steeper is steadier", distribution(here, range), here.map((cell) => `${series(cell)}: half within ${show(cell.p50)}, 99 % within ${show(cell.p99)}`).join("; ")]);
+    }
+    const shape = cells.length ? shapeOf(cells[0]) : "";
+    const spec = data.accuracy.length ? pareto(cells.filter((cell) => shapeOf(cell) === shape), range) : null;
+    if (spec) found.push(["Accuracy against latency", `${shape}; the best are at the upper left`, spec, "The tables below have both."]);
+    return found;
+  }
+
+  let turn = 0;
+  async function draw() {
+    const mine = ++turn;
+    const chosen = wanted();
+    const fits = (cell) => chosen.engine.has(cell.contender) && chosen.precision.has(cell.precision) && (cell.level !== undefined || chosen.shape.has(shapeOf(cell)));
+    const cells = data.cells.filter(fits);
+    const { range, config } = scheme();
+    const made = [];
+    for (const [title, note, spec, words] of figures(cells, data.concurrency.filter(fits), range)) {
+      const figure = document.createElement("figure");
+      const caption = document.createElement("figcaption");
+      const small = document.createElement("small");
+      caption.append(`${title} `, small);
+      small.textContent = note;
+      const chart = document.createElement("div");
+      figure.append(caption, chart);
+      await vegaEmbed(chart, { ...spec, description: `${title}, milliseconds where nothing else is said. ${words}` }, { renderer: "svg", actions: false, config });
+      made.push(figure);
+    }
+    if (mine !== turn) return;
+    home.replaceChildren(...made);
+    const byName = Object.fromEntries(data.cells.map((cell) => [cell.contender, cell.precision]));
+    for (const row of document.querySelectorAll("tr[data-engine]")) {
+      const { engine, shape } = row.dataset;
+      row.hidden = !chosen.engine.has(engine) || (engine in byName && !chosen.precision.has(byName[engine])) || (shape !== undefined && !chosen.shape.has(shape));
+    }
+    document.getElementById("announcement").textContent = `${cells.length} of ${data.cells.length} cells shown.`;
+    document.body.dataset.drawn = String(turn);
+  }
+  form.addEventListener("change", draw);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  matchMedia("print").addEventListener("change", draw);
+  draw().catch((error) => {
+    document.body.dataset.failed = String(error);
+    home.textContent = `The charts cannot be drawn: ${error}`;
+  });
+})();

@@ -1,0 +1,86 @@
+"""The report: one file without a network, every figure in words too, and drawn without a fault in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("vl_convert", reason="the report's library is not installed: pip install bvx[report]")
+
+from bvx.exporter.bench.page import render_page
+
+ENGINES = {"bvx onnxruntime fp32": 10.0, "bvx openvino fp32": 12.0, "torch": 8.0}
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture
+def document(make_document):
+    made = make_document(ENGINES)
+    made["concurrency"] = [
+        {
+            "contender": name,
+            "threads": 1,
+            "batch": 1,
+            "length": 16,
+            "level": level,
+            "calls": 9,
+            "texts_per_second": 10.0,
+        }
+        | {"p50": 1.0, "p99": 2.0}
+        for name in ENGINES
+        for level in (1, 4)
+    ]
+    made["contenders"].append(
+        {**made["contenders"][0], "contender": "absent </script><b>", "skipped": "<i>not here</i>"}
+    )
+    return made
+
+
+@pytest.fixture
+def page(document):
+    return render_page(document)
+
+
+def test_the_page_loads_nothing_from_anywhere(page):
+    assert not re.search(r"<(?:link|img|iframe|script)[^>]+(?:src|href)=", page)
+    assert not re.search(r"url\(|@import", page.partition("</style>")[0])
+    assert len(page) < 2_000_000
+
+
+def test_whatever_a_name_holds_it_is_text(page):
+    assert "absent &lt;/script&gt;&lt;b&gt;" in page and "<i>not here</i>" not in page
+    assert page.count("<script") == page.count("</script>") == 3
+
+
+def test_the_summary_says_who_is_fastest_and_that_bvx_loses(page):
+    assert "torch is the fastest" in page and "bvx loses this cell" in page
+
+
+def test_every_cell_is_in_a_table_and_can_be_filtered(page, document):
+    assert page.count('<tr data-engine="torch" data-shape=') == 2
+    for name in (*ENGINES, "fp32", "1x16", "8x128"):
+        assert f'value="{name}" checked' in page
+
+
+def test_an_incomplete_document_says_so_first(document):
+    assert "INCOMPLETE" in render_page({**document, "complete": False})
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium: apt-get install chromium")
+def test_a_browser_draws_every_chart_with_words_for_those_who_do_not_see_it(page, tmp_path):
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "report.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    drawn = done.stdout
+    assert 'data-drawn="1"' in drawn and "data-failed" not in drawn
+    assert "Uncaught" not in done.stderr
+    # Two bars, two distributions and the throughput; shapes that differ in both batch and length make no line.
+    assert drawn.count("<figure>") == drawn.count("<svg") == 5
+    assert "6 of 6 cells shown" in drawn
+    assert re.search(r'aria-label="Median at 1x16[^"]*torch 8\.', drawn)
