@@ -39,7 +39,7 @@ def read_accuracy(name: str) -> dict[str, Any]:
 
 def test_every_family_is_there_with_its_tasks() -> None:
     found = {(read_accuracy(name)["family"], read_accuracy(name)["task"]) for name in NAMES}
-    assert found and found <= {
+    assert found == {
         ("albert", "pretraining-heads"),
         ("albert", "text-classification"),
         ("roberta", "fill-mask"),
@@ -77,6 +77,8 @@ def test_a_checkpoint_reaches_through_the_runtime_what_it_says(zoo: Any, name: s
 def test_a_checkpoint_is_far_above_chance_and_loses_by_naive_quantisation(name: str) -> None:
     metrics = read_accuracy(name)["metrics"].values()
     assert all(one["value"] >= one["chance"] + 0.3 for one in metrics)
+    # ELECTRA's two were trained the shortest for what they have to do.
+    assert max(one["value"] for one in metrics) >= (0.5 if name.startswith("electra") else 0.9)
     assert max(one["value"] - one["naive_int8"] for one in metrics) >= 0.02
 
 

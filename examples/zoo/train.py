@@ -76,8 +76,6 @@ def train_electra(name: str) -> Iterator[Trained]:
     discriminator = _begin(transformers.ElectraForPreTraining(architectures.electra(tokenizer, generator=False)))
     both = ReplacedTokens(generator, discriminator, tokenizer)
     fit(name, both.parameters(), both, tell_short_story, steps=800, rate=2e-3)
-    torch.manual_seed(1)
-    fit(f"{name} (again)", both.parameters(), both, tell_short_story, steps=600, rate=2e-3, seed=1)
     replaced = replace_lines(both)
     task = "replaced-token-detection"
     about = "which words of a story are the generator's, and not what stood there"
