@@ -62,7 +62,8 @@ def export(plan: ExportPlan, progress: Progress | None = None, stdin: BinaryIO |
         del canonical  # the weights are on disk now, and the proof needs the memory
         seal(stage.folder, manifest)
         manifest, reports = prove(stage.folder, manifest, checkpoint, progress)
-        manifest = judge(plan, stage.folder, manifest, labelled or (quantised and quantised.sample), progress)
+        questions = labelled or (quantised.sample if quantised else None)
+        manifest = judge(plan, stage.folder, manifest, questions, progress)
         progress.stage("seal")
         path = publish(stage, manifest)
     return ExportResult(path, Bundle.open(path, check_hashes=False).manifest, reports)
