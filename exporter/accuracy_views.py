@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .layout import Block, Table, format_bytes
 
-__all__ = ["name_changes", "name_latency", "view_calibration", "view_recommendation"]
+__all__ = ["name_changes", "name_latency", "view_calibration", "view_recommendation", "view_tradeoff"]
 
 
 def view_recommendation(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -36,6 +36,8 @@ def view_calibration(document: Mapping[str, Any]) -> Iterator[Block]:
             ("methods", methods),
         )
         yield Table("Calibration", (), rows)
+    if document["tradeoff"]:
+        yield view_tradeoff(document["tradeoff"])
     judged = [variant for variant in document["variants"] if variant["accuracy"]]
     if judged:
         yield Table(
@@ -43,6 +45,15 @@ def view_calibration(document: Mapping[str, Any]) -> Iterator[Block]:
             ("variant", "metric", "fp32", "here", "95 % of the difference", "changed"),
             tuple((variant["key"], *_accuracy_cells(variant["accuracy"])) for variant in judged),
         )
+
+
+def view_tradeoff(trials: Sequence[Mapping[str, Any]]) -> Table:
+    """What keeping operators in higher precision was worth."""
+    rows = tuple(
+        (str(one["kept"]), f"{one['loss']:.2%}", format_bytes(one["bytes"]), f"{one['int8_share']:.0%}")
+        for one in trials
+    )
+    return Table("Kept in higher precision for the budget", ("operators", "accuracy lost", "weights", "int8"), rows)
 
 
 def name_latency(latency: Mapping[str, Any]) -> str:

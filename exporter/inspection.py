@@ -35,6 +35,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "variants": [_describe_variant(bundle, variant) for variant in manifest.variants],
         "calibration": dataclasses.asdict(manifest.calibration) if manifest.calibration else None,
         "recommended": manifest.recommended,
+        "tradeoff": [dict(row) for row in manifest.tradeoff],
         "passes": {key: [dataclasses.asdict(log) for log in logs] for key, logs in manifest.passes.items()},
         "tools": dict(manifest.tools),
         "files": {"count": len(manifest.files), "bytes": sum(entry.bytes for entry in manifest.files)},

@@ -24,7 +24,7 @@ from .recommendation import pick, time_variants
 from .targets import CANONICAL_FILE, find_lowering
 from .variants import is_served_here, open_unlisted, open_variant
 
-__all__ = ["Judge", "judge", "read_questions"]
+__all__ = ["Judge", "full_precision", "judge", "read_questions"]
 
 _TOO_SLOW = ("bf16", "fp8")
 """Precisions that only onnx's reference evaluator runs here: minutes for what an engine does in seconds."""
@@ -109,7 +109,7 @@ def _measure_accuracy(
 ) -> dict[str, Accuracy]:
     count = len(data.examples) if isinstance(data, Labelled) else len(data.entries)
     progress.stage("accuracy", count * (1 + len(variants)))
-    with open_unlisted(folder, manifest, _full_precision()) as reference:
+    with open_unlisted(folder, manifest, full_precision()) as reference:
         judged = Judge(reference, data, progress.advance)
     found = {}
     for variant in variants:
@@ -119,7 +119,7 @@ def _measure_accuracy(
     return found
 
 
-def _full_precision() -> Variant:
+def full_precision() -> Variant:
     """The canonical graph on this machine's processor, which every bundle has."""
     lowering = find_lowering("cpu", "fp32")
     assert lowering is not None

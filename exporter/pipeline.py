@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ from ..runtime.bundle import Bundle
 from ..runtime.errors import PlanError
 from ..runtime.manifest import Manifest, PassLog
 from ..runtime.parity import ParityReport
+from .budget import keep_within
 from .capture import capture
 from .checkpoint import Checkpoint, load_checkpoint
 from .description import describe
@@ -58,12 +59,15 @@ def export(plan: ExportPlan, progress: Progress | None = None, stdin: BinaryIO |
         save_graph(canonical, stage.folder / CANONICAL_FILE)
         manifest = describe(plan, checkpoint, canonical, logs)
         quantised = quantise(plan, checkpoint, canonical, stage.folder, progress, stdin)
+        questions = labelled or (quantised.sample if quantised else None)
+        quantised = keep_within(plan, stage.folder, manifest, canonical, quantised, questions, progress)
         manifest = lower(stage.folder, canonical, find_lowerings(plan), quantised, manifest, progress)
         del canonical  # the weights are on disk now, and the proof needs the memory
         seal(stage.folder, manifest)
         manifest, reports = prove(stage.folder, manifest, checkpoint, progress)
-        questions = labelled or (quantised.sample if quantised else None)
         manifest = judge(plan, stage.folder, manifest, questions, progress)
+        if quantised and quantised.tradeoff:
+            manifest = replace(manifest, tradeoff=quantised.tradeoff)
         progress.stage("seal")
         path = publish(stage, manifest)
     return ExportResult(path, Bundle.open(path, check_hashes=False).manifest, reports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import onnx_ir as ir
 
@@ -36,11 +36,15 @@ _PAIRS = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """What was decided: the recipe, and the texts that it came from; None where old ranges serve again."""
+    """What was decided: the recipe, and the texts that it came from; None where old ranges serve again.
+
+    `tradeoff` are the choices of operators in higher precision that were measured, where a budget asked for that.
+    """
 
     recipe: Recipe
     sample: Sample | None
     info: CalibrationInfo
+    tradeoff: tuple[Mapping[str, Any], ...] = ()
 
 
 def quantise(

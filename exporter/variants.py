@@ -20,12 +20,12 @@ from ..runtime.manifest import Manifest, Variant
 from ..runtime.tokenizer import Tokenizer
 from .reference import check_lowered
 
-__all__ = ["REFERENCE", "is_served_here", "open_unlisted", "open_variant"]
+__all__ = ["AS_WRITTEN", "REFERENCE", "is_served_here", "open_unlisted", "open_variant"]
 
 REFERENCE = "onnx-reference"
 """The name of the engine that is onnx's reference evaluator."""
 
-_AS_WRITTEN = {"graph_optimization_level": "ORT_ENABLE_BASIC"}
+AS_WRITTEN = {"graph_optimization_level": "ORT_ENABLE_BASIC"}
 """Q and DQ nodes are run as they stand: ONNX Runtime's own int8 kernels may saturate, and are not what will serve."""
 
 _BEYOND_ORT = ("bf16", "fp8")
@@ -69,7 +69,7 @@ def _assemble(bundle: Bundle, variant: Variant, engine: Engine) -> Encoder:
 def _open_reference(path: Path, variant: Variant, manifest: Manifest) -> Engine:
     if variant.precision in _BEYOND_ORT:
         return _Evaluator(path, manifest)
-    return open_engine("onnxruntime", path, replace(variant, engine_options=_AS_WRITTEN), 1, False)
+    return open_engine("onnxruntime", path, replace(variant, engine_options=AS_WRITTEN), 1, False)
 
 
 class _Evaluator:

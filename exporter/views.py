@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .accuracy_views import name_changes, name_latency, view_calibration, view_recommendation
+from .accuracy_views import name_changes, name_latency, view_calibration, view_recommendation, view_tradeoff
 from .layout import Block, Table, Verbatim, format_bytes, shorten
 
 __all__ = [
@@ -69,6 +69,8 @@ def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
     used = [at for at in range(len(columns)) if at in (0, 1, 3, 4, 6) or any(row[at] for row in rows)]
     cells = tuple(tuple(row[at] for at in used) for row in rows)
     yield Table("", tuple(columns[at] for at in used), cells)
+    if document["tradeoff"]:
+        yield view_tradeoff(document["tradeoff"])
     yield from view_recommendation(document)
     yield f"Bundle: {document['path']}"
     for number, command in enumerate(document["next"]):

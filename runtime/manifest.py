@@ -172,7 +172,8 @@ class Manifest:
     a machine that verifies the bundle allows. `calibration` says what int8 and fp16 variants were calibrated on.
     `accuracy` holds, per variant key, its metric beside fp32's and how many predictions changed; `latency`, per variant
     key, what one text took on the machine that exported; `recommended` is the key of the fastest variant that keeps
-    the accuracy asked for, empty where none was compared. `input_limits` says, per input, below what every value must
+    the accuracy asked for, empty where none was compared; `tradeoff` the choices of operators to keep in higher
+    precision that were measured for it. `input_limits` says, per input, below what every value must
     lie (the rows of the table that it picks from). `engines` are compiled ones that lie inside the bundle.
     """
 
@@ -198,6 +199,7 @@ class Manifest:
     accuracy: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     latency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recommended: str = ""
+    tradeoff: tuple[Mapping[str, Any], ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:

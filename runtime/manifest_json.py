@@ -64,6 +64,7 @@ def read_manifest(text: str) -> Manifest:
         accuracy=_plain_rows(document.get("accuracy", {})),
         latency=_plain_rows(document.get("latency", {})),
         recommended=document.get("recommended", "").text(),
+        tradeoff=tuple(item.plain() for item in document.get("tradeoff", []).items()),
         tools=document.get("tools", {}).texts(),
     )
     _check_whole(manifest)

@@ -40,12 +40,14 @@ Config = Mapping[str, Any]
 FP32 = Tolerance(max_abs=1e-4, mean_abs=1e-5, cosine=0.999999, argmax=1.0)
 """What fp32 may differ by: typical differences are 1e-6 of the scale, an order below the mean allowed here."""
 
-INT8 = Tolerance(max_abs=2.0, mean_abs=0.2, cosine=0.97, argmax=0.85)
-"""What int8 may differ by: a graph that is wrong is far beyond it, and what a right one costs is judged on texts."""
+INT8 = Tolerance(max_abs=30.0, mean_abs=0.4, cosine=0.85, argmax=0.8)
+"""What int8 may differ by on any input, random ids included, which no calibration has seen: MiniLM's last hidden state
+is up to 14 times its scale off in one value, 0.26 in the mean. A graph that is wrong is far beyond it (its cosine
+is near zero); what a right one costs is judged on texts."""
 
 FP16 = Tolerance(max_abs=0.05, mean_abs=0.005, cosine=0.9999, argmax=0.99)
 BF16 = Tolerance(max_abs=0.3, mean_abs=0.04, cosine=0.999, argmax=0.95)
-FP8 = Tolerance(max_abs=2.0, mean_abs=0.25, cosine=0.96, argmax=0.8)
+FP8 = Tolerance(max_abs=30.0, mean_abs=0.4, cosine=0.85, argmax=0.8)
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": FP32,

@@ -23,6 +23,11 @@ CALIBRATION = {
     "observer": "mse", "methods": ["bias correction"],
 }  # fmt: skip
 
+TRIALS = [
+    {"kept": 0, "loss": 0.12, "bytes": 1_000_000, "int8_share": 1.0},
+    {"kept": 2, "loss": 0.004, "bytes": 1_300_000, "int8_share": 0.8},
+]
+
 
 def read(view) -> str:
     return "\n".join(lay_out(view))
@@ -43,11 +48,12 @@ def test_fp32_is_not_compared_with_itself_and_nothing_is_recommended_where_nothi
 
 
 def test_a_bundle_names_what_it_was_calibrated_on_and_what_that_kept():
-    said = read(view_calibration({"calibration": CALIBRATION, "variants": [FP32, INT8]}))
+    said = read(view_calibration({"calibration": CALIBRATION, "variants": [FP32, INT8], "tradeoff": TRIALS}))
     for part in ("256 of 9000 in mail.txt", "12,345 tokens", "seed 7", "mse", "bias correction", "0.9120", "0.9110"):
         assert part in said
+    assert "12.00%" in said and "0.40%" in said and "80%" in said
     assert "-0.0040 to +0.0020" in said and "3 of 1,000 predictions changed" in said
 
 
 def test_a_bundle_that_was_not_calibrated_says_nothing():
-    assert read(view_calibration({"calibration": None, "variants": [FP32]})) == ""
+    assert read(view_calibration({"calibration": None, "variants": [FP32], "tradeoff": []})) == ""

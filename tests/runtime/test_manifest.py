@@ -53,6 +53,7 @@ FULL = Manifest(
     accuracy={"fp32/cpu": {"metric": "accuracy", "value": 0.5}},
     latency={"fp32/cpu": {"1x128": 3.5}},
     recommended="fp32/cpu",
+    tradeoff=({"kept": 1, "loss": 0.25},),
     tools={"torch": "2.13.0"},
 )
 
@@ -83,16 +84,24 @@ def test_a_manifest_is_read_back_as_it_was_written():
 def test_a_manifest_without_a_tokenizer_and_without_optional_fields_is_read():
     mappings: dict = {name: {} for name in ("passes", "parity", "tolerances", "accuracy", "latency", "tools")}
     bare = replace(
-        FULL, tokenizer=None, variants=(), files=(), profiles=(), calibration=None, recommended="", **mappings
+        FULL,
+        tokenizer=None,
+        variants=(),
+        files=(),
+        profiles=(),
+        calibration=None,
+        recommended="",
+        tradeoff=(),
+        **mappings,
     )
     document = json.loads(bare.to_json())
-    for name in ("profiles", "calibration", "recommended", *mappings):
+    for name in ("profiles", "calibration", "recommended", "tradeoff", *mappings):
         del document[name]
     assert Manifest.from_json(json.dumps(document)) == bare
 
 
 def test_fields_that_this_format_does_not_know_are_ignored():
-    assert Manifest.from_json(edited("engines", to=[1, 2])) == FULL
+    assert Manifest.from_json(edited("licences", to=[1, 2])) == FULL
     assert Manifest.from_json(edited("model", "licence", to="mit")) == FULL
 
 
