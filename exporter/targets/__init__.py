@@ -10,9 +10,11 @@ import onnx_ir as ir
 
 from ...calibration.recipe import Recipe
 from ...runtime.manifest import PassLog
-from . import cpu
+from . import cpu, cuda, strongly_typed, tensorrt
+from .evidence import find_kept
+from .half import FP16
 
-__all__ = ["CANONICAL_FILE", "LOWERINGS", "Lowering", "Rewrite", "find_lowering"]
+__all__ = ["CANONICAL_FILE", "GPU", "LOWERINGS", "Lowering", "Rewrite", "find_lowering"]
 
 Rewrite = Callable[[ir.Model, Recipe | None], Sequence[PassLog]]
 """Lowers a copy of the canonical graph in place. It raises CalibrationError where it needs a recipe and gets None."""
@@ -56,6 +58,21 @@ CANONICAL_FILE = "onnx/model.onnx"
 def _left_out(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
     return recipe.kept
 
+
+def _beyond_fp16(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
+    return find_kept(graph, FP16, recipe.ranges).reasons()
+
+
+GPU: tuple[Lowering, ...] = (
+    Lowering("cuda", "fp32", None),
+    Lowering("cuda", "fp16", cuda.write_fp16, kept=_beyond_fp16),
+    Lowering("tensorrt", "fp32", strongly_typed.write_fp32),
+    Lowering("tensorrt", "fp16", strongly_typed.write_fp16, kept=_beyond_fp16),
+    Lowering("tensorrt", "bf16", strongly_typed.write_bf16),
+    Lowering("tensorrt", "fp8", strongly_typed.write_fp8, kept=_beyond_fp16),
+    Lowering("tensorrt", "int8", tensorrt.write_int8, kept=lambda *both: {**_left_out(*both), **_beyond_fp16(*both)}),
+)
+"""Those for engines that need a GPU. The recipe says what to quantise, and what fp16 cannot hold."""
 
 LOWERINGS: tuple[Lowering, ...] = (
     Lowering("cpu", "fp32", None, cpu.ENGINE_OPTIONS),

@@ -141,7 +141,8 @@ class _Writer:
         # A number beyond the largest would become NaN, and rounding can lead half a step beyond.
         values = np.clip(steps, -LARGEST, LARGEST).astype(_E4M3.numpy())
         weight.const_value = ir.Tensor(values, dtype=_E4M3, name=name)
-        weight.dtype = _E4M3
+        # Not its dtype alone: the type is an object that the copies of a graph share.
+        weight.type = ir.TensorType(_E4M3)
         scale = self._add(f"{name}.scale", scales)
         zero = self._zero(f"{name}.zero_point", scales.shape)
         result = self._dequantize(weight, scale, zero, axis, self._graph[0], name)

@@ -99,9 +99,9 @@ def _keep_lost_scales(graph: ir.Graph, kind: HalfType, wide: set[ir.Node]) -> di
 
 
 def _follow(graph: ir.Graph, wide: set[ir.Node]) -> None:
-    """Q nodes join what they read, and DQ nodes what reads them."""
+    """Q nodes and the smoothing in front of them join what they read, and DQ nodes what reads them."""
     for node in list(graph):
-        if node.op_type == "QuantizeLinear":
+        if node.op_type == "QuantizeLinear" or _is_smoothing(node):
             source = node.inputs[0]
             if source is not None and source.producer() in wide:
                 wide.add(node)
@@ -112,6 +112,12 @@ def _follow(graph: ir.Graph, wide: set[ir.Node]) -> None:
                 wide.add(node)
             elif readers:
                 wide.add(_double(graph, node, readers))
+
+
+def _is_smoothing(node: ir.Node) -> bool:
+    """A product that is made for Q nodes only: its input has its range, and may be beyond that of the narrow type."""
+    readers = node.outputs[0].uses() if node.op_type == "Mul" else ()
+    return bool(readers) and all(use.node.op_type == "QuantizeLinear" for use in readers)
 
 
 def _double(graph: ir.Graph, node: ir.Node, readers: Collection[Use]) -> ir.Node:

@@ -18,11 +18,12 @@ from ...calibration.sites import find_linears
 from ...runtime.errors import CalibrationError
 from ...runtime.manifest import PassLog
 from .evidence import find_kept
-from .half import FP16, HalfType, narrow
+from .half import FP16, HalfType
 from .qdq.activations import Activations, signed
 from .qdq.attention import quantize_attention
 from .qdq.linears import quantize_inputs
 from .qdq.weights import dequantize, replace_floats, store_weights
+from .strongly_typed import narrow_strongly
 
 __all__ = ["quantize", "write_int8"]
 
@@ -35,7 +36,7 @@ def write_int8(model: ir.Model, recipe: Recipe | None, kind: HalfType = FP16) ->
     if recipe is None:
         raise CalibrationError("int8 needs a recipe.", "Give texts with --calibrate.")
     kept = find_kept(model.graph, kind, recipe.ranges).reasons()
-    return (*quantize(model, recipe), narrow(model, kind, kept))
+    return (*quantize(model, recipe), *narrow_strongly(model, kind, kept))
 
 
 def quantize(model: ir.Model, recipe: Recipe) -> Sequence[PassLog]:
