@@ -41,9 +41,12 @@ def head_size(attention: ir.Node) -> int | None:
 def take_apart(graph: ir.Graph, names: Collection[str]) -> dict[str, Parts]:
     """`Attention(q, k, v, mask)` on 3-D inputs becomes its products, in place, for the nodes in `names`.
 
-    `Softmax(Where(mask, (q * scale) @ k^T, FILL))`, whose weights are zero where the mask is, `@ v`: a row that is
-    masked as a whole is zero, as in PyTorch. The scale and the transpose of the keys stand in front of the product,
-    where engines want their Q nodes after them. What is not on 3-D inputs, or has no head size, is left as it is.
+    `Softmax(Where(mask, (q * scale) @ k^T, FILL)) @ v`, and what is masked as a whole is zero, as in PyTorch: its `v`
+    is, where the mask is one of keys, and else its weights are. With zeros among the weights TensorRT has no kernel
+    for the whole of it; in this form it has, which moves less than what it makes of Attention (docs/tensorrt.md). A
+    mask of keys is read as [batch, 1, 1, length], not expanded to every query. The scale and the transpose of the
+    keys stand in front of the product, where engines want their Q nodes after them. What is not on 3-D inputs, or has
+    no head size, is left as it is.
     """
     found = {}
     for node in list(graph):
@@ -75,11 +78,14 @@ class _Writer:
         value = self._split(2, "value", (0, 2, 1, 3), whole)
         square = (batch, heads, length, length)
         scores = result = self._add("MatMul", "scores", query, key, shape=square)
-        mask = node.inputs[3] if len(node.inputs) > 3 else None
+        mask = _narrow_mask(node.inputs[3] if len(node.inputs) > 3 else None)
         if mask is not None:
             result = self._add("Where", "masked", mask, result, self._scalar("fill", FILL), shape=square)
-        weights = self._add("Softmax", "Softmax", result, shape=square, axis=-1)
-        if mask is not None:
+        of_keys = mask is None or _is_of_keys(mask)
+        weights = self._add("Softmax", "weights" if of_keys else "Softmax", result, shape=square, axis=-1)
+        if mask is not None and of_keys:
+            value = self._add("Mul", "kept", value, self._find_any(mask), shape=whole)
+        elif mask is not None:
             weights = self._add("Where", "weights", mask, weights, self._scalar("zero", 0.0), shape=square)
         product = self._add("MatMul", "product", weights, value, shape=whole)
         joined = self._add("Transpose", "joined", product, shape=(batch, length, heads, size), perm=(0, 2, 1, 3))
@@ -103,6 +109,25 @@ class _Writer:
         self.nodes.append(node)
         return output
 
+    def _find_any(self, mask: ir.Value) -> ir.Value:
+        """[batch, 1, 1, 1]: 1 for a text that has a key at all, else 0. Made once for all layers."""
+        name = f"{mask.name}.any"
+        for use in mask.uses():
+            if use.node.name == f"{name}.int32":
+                reduced = use.node.outputs[0].uses()[0].node
+                return reduced.outputs[0].uses()[0].node.outputs[0]
+        number, kind = int(ir.DataType.INT32), self._dtype()
+        axes = self._shape("keys", [3])
+        nodes = [ir.node("Cast", [mask], {"to": number}, name=f"{name}.int32")]
+        nodes.append(ir.node("ReduceMax", [nodes[0].outputs[0], axes], {"keepdims": 1}, name=f"{name}.max"))
+        nodes.append(ir.node("Cast", [nodes[1].outputs[0]], {"to": int(kind)}, name=name))
+        batch = mask.shape[0] if mask.shape is not None else None
+        for one, dtype in zip(nodes, (ir.DataType.INT32, ir.DataType.INT32, kind), strict=True):
+            one.outputs[0].name, one.outputs[0].type = one.name, ir.TensorType(dtype)
+            one.outputs[0].shape = mask.shape if one is nodes[0] else ir.Shape((batch, 1, 1, 1))
+        self.graph.insert_before(self.attention, nodes)
+        return nodes[-1].outputs[0]
+
     def _dtype(self) -> ir.DataType:
         return self.attention.outputs[0].dtype or ir.DataType.FLOAT
 
@@ -125,9 +150,36 @@ class _Writer:
         old = self.attention.outputs[0]
         result.shape = old.shape
         old.replace_all_uses_with(result, replace_graph_outputs=True)
-        name = old.name
+        name, mask = old.name, self.attention.inputs[3] if len(self.attention.inputs) > 3 else None
         self.graph.remove(self.attention, safe=True)
         result.name = name
+        if mask is not None:
+            _remove_unread(self.graph, mask)
+
+
+def _narrow_mask(mask: ir.Value | None) -> ir.Value | None:
+    """The mask before it was expanded to every query, where that is all that was done: Where broadcasts it itself."""
+    maker = mask.producer() if mask is not None else None
+    source = maker.inputs[0] if maker is not None and maker.op_type == "Expand" else None
+    return source if source is not None and _is_of_keys(source) else mask
+
+
+def _is_of_keys(mask: ir.Value) -> bool:
+    """Whether it is [batch, 1, 1, length], the same for every query."""
+    return mask.shape is not None and len(mask.shape) == 4 and mask.shape[1] == mask.shape[2] == 1
+
+
+def _remove_unread(graph: ir.Graph, value: ir.Value) -> None:
+    """Take out what makes `value`, and what only that reads, when nothing reads it any more."""
+    node = value.producer()
+    if value.is_initializer() and not value.uses():
+        graph.initializers.pop(str(value.name), None)
+    if node is None or value.is_graph_output() or any(output.uses() for output in node.outputs):
+        return
+    sources = [one for one in node.inputs if one is not None]
+    graph.remove(node, safe=True)
+    for source in sources:
+        _remove_unread(graph, source)
 
 
 def _maker(value: ir.Value) -> ir.Node:

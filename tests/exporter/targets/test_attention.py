@@ -30,6 +30,28 @@ def test_the_parts_say_what_the_whole_said_padded_and_masked_rows_included(famil
     np.testing.assert_allclose(run_graph(model, feeds)["logits"], wanted["logits"], atol=2e-6)
 
 
+def test_a_mask_of_keys_is_not_expanded_and_looked_through_once_for_all_layers(captured):
+    model, _ = captured("bert", "text-classification").canonical()
+    assert [node.op_type for node in model.graph].count("Expand") == 1
+    take_apart(model.graph, attentions(model))
+    operators = [node.op_type for node in model.graph]
+    assert "Expand" not in operators and operators.count("ReduceMax") == 1 and operators.count("Where") == 2
+    assert all(value.uses() for value in model.graph.initializers.values())
+
+
+def test_a_mask_that_differs_between_queries_keeps_its_zeros_among_the_weights(captured, run_graph):
+    one = captured("bert", "text-classification")
+    model, _ = one.canonical()
+    mask = next(node for node in model.graph if node.op_type == "Attention").inputs[3]
+    mask.shape = ir.Shape((None, 1, None, None))
+    mask.producer().inputs[0].shape = None
+    feeds = one.feeds(4, 13)
+    wanted = run_graph(model, feeds)["logits"]
+    take_apart(model.graph, attentions(model))
+    assert [node.op_type for node in model.graph].count("Where") == 4
+    np.testing.assert_allclose(run_graph(model, feeds)["logits"], wanted, atol=2e-6)
+
+
 def test_only_the_named_ones_are_taken_apart(captured):
     model, _ = captured("bert", "text-classification").canonical()
     first, second = attentions(model)

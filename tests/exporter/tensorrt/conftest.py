@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from bvx.exporter.targets.attention import take_apart
 from bvx.exporter.targets.half import BF16, FP16, narrow
 
 SHAPE = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, "max_position_embeddings": 130}
@@ -21,8 +22,10 @@ def rtx():
 def onnx_of(captured, tmp_path):
     """Writes the ONNX file of a family in a precision: onnx_of("bert", "fp16", **shape) -> its path."""
 
-    def write(family, precision, task="text-classification", **shape):
+    def write(family, precision, task="text-classification", apart=False, **shape):
         graph, _ = captured(family, task, **{**SHAPE, **shape}).canonical()
+        if apart:
+            take_apart(graph.graph, [node.name for node in graph.graph if node.op_type == "Attention"])
         if precision == "int8":
             to_int8(graph)
         if precision != "fp32":

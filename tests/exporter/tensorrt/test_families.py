@@ -33,6 +33,21 @@ def test_a_family_builds_with_its_label_true_attention_fused_and_projections_mer
         assert set(audit.gemms) == {TYPES[precision]}
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_attention_taken_apart_is_fused_all_the_same_and_moves_less(rtx, onnx_of, precision):
+    whole = build_plan(onnx_of("bert", precision), precision, OPTIONS)
+    apart = build_plan(onnx_of("bert", precision, apart=True), precision, OPTIONS)
+    assert apart.audit.fused == whole.audit.fused == LAYERS
+    assert apart.audit.kernels_per_layer <= 10 < whole.audit.kernels_per_layer
+    assert apart.audit.kernels <= whole.audit.kernels - 8
+    assert len(apart.data) < len(whole.data)
+
+
+def test_fp32_is_built_with_attention_taken_apart(rtx, onnx_of):
+    audit = build_plan(onnx_of("bert", "fp32", apart=True), "fp32", OPTIONS).audit
+    assert set(audit.gemms) == {"Float"} and audit.fused == 0
+
+
 @pytest.mark.parametrize("label", ["int8", "bf16", "fp32"])
 def test_a_label_that_is_not_true_is_refused(rtx, onnx_of, label):
     with pytest.raises(EngineBuildError, match=f"not {label}: wanted .*; it has 14 in Half"):
