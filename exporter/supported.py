@@ -8,6 +8,8 @@ __all__ = ["AUTO", "CALIBRATED", "INTEGER", "OBSERVERS", "PRECISIONS", "TARGETS"
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "cpu": ("fp32", "int8", "int8-dynamic"),
+    "cuda": ("fp32", "fp16"),
+    "tensorrt": ("fp32", "fp16", "bf16", "int8", "fp8"),
 }
 """The precisions of each target. A test holds them beside targets.LOWERINGS, whose rewriting needs onnx_ir."""
 

@@ -63,23 +63,23 @@ def _beyond_fp16(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
     return find_kept(graph, FP16, recipe.ranges).reasons()
 
 
-GPU: tuple[Lowering, ...] = (
-    Lowering("cuda", "fp32", None),
-    Lowering("cuda", "fp16", cuda.write_fp16, kept=_beyond_fp16),
-    Lowering("tensorrt", "fp32", strongly_typed.write_fp32),
-    Lowering("tensorrt", "fp16", strongly_typed.write_fp16, kept=_beyond_fp16),
-    Lowering("tensorrt", "bf16", strongly_typed.write_bf16),
-    Lowering("tensorrt", "fp8", strongly_typed.write_fp8, kept=_beyond_fp16),
-    Lowering("tensorrt", "int8", tensorrt.write_int8, kept=lambda *both: {**_left_out(*both), **_beyond_fp16(*both)}),
-)
-"""Those for engines that need a GPU. The recipe says what to quantise, and what fp16 cannot hold."""
+def _beyond_either(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
+    return {**_left_out(graph, recipe), **_beyond_fp16(graph, recipe)}
+
 
 LOWERINGS: tuple[Lowering, ...] = (
     Lowering("cpu", "fp32", None, cpu.ENGINE_OPTIONS),
     Lowering("cpu", "int8", cpu.write_int8, cpu.ENGINE_OPTIONS, portable="onnx/model_int8.onnx", kept=_left_out),
     Lowering("cpu", "int8-dynamic", cpu.write_dynamic_int8, cpu.ENGINE_OPTIONS, kept=_left_out, batch_dependent=True),
+    Lowering("cuda", "fp32", None),
+    Lowering("cuda", "fp16", cuda.write_fp16, portable="onnx/model_fp16.onnx", kept=_beyond_fp16),
+    Lowering("tensorrt", "fp32", strongly_typed.write_fp32),
+    Lowering("tensorrt", "fp16", strongly_typed.write_fp16, kept=_beyond_fp16),
+    Lowering("tensorrt", "bf16", strongly_typed.write_bf16),
+    Lowering("tensorrt", "int8", tensorrt.write_int8, kept=_beyond_either),
+    Lowering("tensorrt", "fp8", strongly_typed.write_fp8, kept=_beyond_fp16),
 )
-"""Those that an export offers."""
+"""Those that an export offers. What is written for a GPU needs the recipe too: for what fp16 cannot hold."""
 
 
 def find_lowering(target: str, precision: str) -> Lowering | None:
