@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     asked = parser.parse_args()
+    if not 8 * BATCH < asked.slice <= asked.lines:
+        parser.error(f"--slice is {asked.slice}; it is more than {8 * BATCH}, the first window, and at most --lines.")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     transformers.utils.logging.disable_progress_bar()
