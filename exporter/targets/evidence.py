@@ -25,7 +25,7 @@ HEADROOM = 4.0
 """How many times larger than on the calibration texts a value may become on others before it overflows."""
 
 RELATIVE_LOSS = 2.0**-7
-"""The error of a weight from which on its products stay float32: bf16 rounds every number by up to 2^-9."""
+"""The error of a weight from which on its products stay float32: bf16 rounds every number by up to 2^-8."""
 
 _ADDS_UP = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "CumSum")
 """Operators that add many numbers up in the type of their input: the sum can overflow where the mean does not."""

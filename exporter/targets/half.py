@@ -21,7 +21,7 @@ Use = tuple[ir.Node, int]
 """A reader of a value, and which of its inputs the value is."""
 
 SCALE_LOSS = 2.0**-7
-"""The relative error from which on a quantisation scale is not cast: bf16 rounds every number by up to 2^-9."""
+"""The relative error from which on a quantisation scale is not cast: bf16 rounds every number by up to 2^-8."""
 
 
 @dataclass(frozen=True)
