@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import onnx_ir as ir
@@ -93,10 +94,20 @@ def _run(
 ) -> None:
     engine = open_session(path, _VARIANT, threads, spin=False)
     names, outputs = [spec.name for spec in engine.inputs], statistics.observed.outputs
+    counting: Future[None] | None = None
     try:
-        for batch in batch_evenly(tokens):
-            arrays = pad(batch, info)
-            statistics.add(engine.run({name: arrays[name] for name in names}, outputs), len(batch), len(batch[0]))
-            progress(len(batch))
+        # One batch is counted while the engine runs the next: NumPy counts on one core alone.
+        with ThreadPoolExecutor(1) as worker:
+            for batch in batch_evenly(tokens):
+                arrays = pad(batch, info)
+                found = engine.run({name: arrays[name] for name in names}, outputs)
+                if counting is not None:
+                    counting.result()
+                counting = worker.submit(statistics.add, found, len(batch), len(batch[0]))
+                if threads == 1:
+                    counting.result()
+                progress(len(batch))
+            if counting is not None:
+                counting.result()
     finally:
         engine.close()

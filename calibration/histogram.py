@@ -38,16 +38,17 @@ class Histogram:
         self._lows = self._highs = 0.0
         self._texts = 0
 
-    def add(self, values: NDArray[Any]) -> None:
-        """Count float `values` [texts, …]. Those that are not finite are for the caller to refuse."""
-        rows = values.reshape(len(values), -1)
-        lows, highs = rows.min(axis=1), rows.max(axis=1)
+    def add(self, values: NDArray[Any], lows: NDArray[Any], highs: NDArray[Any]) -> None:
+        """Count float `values` [texts, …], of which each text's least and largest are `lows` and `highs` [texts].
+
+        Those that are not finite are for the caller to refuse.
+        """
         self._lows += float(lows.sum(dtype=np.float64))
         self._highs += float(highs.sum(dtype=np.float64))
-        self._texts += len(rows)
+        self._texts += len(values)
         self.low, self.high = min(self.low, float(lows.min())), max(self.high, float(highs.max()))
         self._widen(self.peak)
-        flat = rows.reshape(-1)
+        flat = values.reshape(-1)
         if not self.width:
             self.counts[BINS] += flat.size
             return

@@ -41,10 +41,12 @@ class Statistics:
             self.peaks[name] = max(self.peaks[name], _check(name, low, high, length))
         for name, histogram in self.histograms.items():
             values = outputs[name]
-            _check(name, float(values.min()), float(values.max()), length)
-            histogram.add(values)
+            rows = values.reshape(len(values), -1, values.shape[-1])
+            least, most = rows.min(axis=1), rows.max(axis=1)
+            _check(name, float(least.min()), float(most.max()), length)
+            histogram.add(rows, least.min(axis=1), most.max(axis=1))
             if name in self.observed.inputs:
-                self._add_channels(name, values)
+                self._add_channels(name, np.maximum(most.max(axis=0), -least.min(axis=0)))
         self.lengths[length] += texts
 
     def ranges(self, observer: str, corpus: Corpus) -> Ranges:
@@ -59,9 +61,7 @@ class Statistics:
             lengths=dict(sorted(self.lengths.items())),
         )
 
-    def _add_channels(self, name: str, values: NDArray[Any]) -> None:
-        rows = values.reshape(-1, values.shape[-1])
-        largest = np.maximum(rows.max(axis=0), -rows.min(axis=0))
+    def _add_channels(self, name: str, largest: NDArray[Any]) -> None:
         before = self.channels.get(name)
         self.channels[name] = largest if before is None else np.maximum(before, largest)
 

@@ -11,7 +11,8 @@ from bvx.calibration.histogram import BINS, Histogram
 def fill(*batches: np.ndarray) -> Histogram:
     histogram = Histogram()
     for batch in batches:
-        histogram.add(batch)
+        rows = batch.reshape(len(batch), -1)
+        histogram.add(batch, rows.min(axis=1), rows.max(axis=1))
     return histogram
 
 

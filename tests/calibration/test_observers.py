@@ -32,10 +32,15 @@ SHAPES = {
 @pytest.fixture(params=SHAPES)
 def seen(request) -> tuple[np.ndarray, Histogram]:
     found = SHAPES[request.param](np.random.default_rng(3)).astype(np.float32)
+    return found, count(*np.split(found, 4))
+
+
+def count(*batches: np.ndarray) -> Histogram:
     histogram = Histogram()
-    for batch in np.split(found, 4):
-        histogram.add(batch)
-    return found, histogram
+    for batch in batches:
+        rows = batch.reshape(len(batch), -1)
+        histogram.add(batch, rows.min(axis=1), rows.max(axis=1))
+    return histogram
 
 
 def bounds(name: str, histogram: Histogram) -> tuple[float, float]:
@@ -102,8 +107,7 @@ def divergence(absolute: np.ndarray, edges: np.ndarray, bins: int) -> float:
 @pytest.mark.parametrize("shape", ["normal", "heavy", "outliers"])
 def test_entropy_clips_where_the_divergence_is_least(shape, monkeypatch) -> None:
     found = SHAPES[shape](np.random.default_rng(3)).astype(np.float32)
-    histogram = Histogram()
-    histogram.add(found)
+    histogram = count(found)
     edges = np.arange(4097) * histogram.width
     tried = {bins: divergence(np.abs(found).ravel(), edges, bins) for bins in range(128, 4097, 512)}
     monkeypatch.setattr("bvx.calibration.observers._STRIDE", 512)
@@ -116,8 +120,7 @@ def test_a_few_outliers_widen_minmax_and_not_the_others() -> None:
     generator = np.random.default_rng(0)
     found = generator.standard_normal((1000, 400)).astype(np.float32)
     found[0, :3] = 300
-    histogram = Histogram()
-    histogram.add(found)
+    histogram = count(found)
     highs = {name: bounds(name, histogram)[1] for name in OBSERVERS}
     assert highs["minmax"] == 300
     assert all(high < 20 for name, high in highs.items() if name not in ("minmax", "mse")), highs
@@ -133,9 +136,7 @@ def test_every_observer_gives_bounds_that_hold_zero_and_are_not_empty(seen) -> N
 
 @pytest.mark.parametrize("name", OBSERVERS)
 def test_a_tensor_of_zeros_gets_a_range_too(name) -> None:
-    histogram = Histogram()
-    histogram.add(np.zeros((2, 4), np.float32))
-    assert bounds(name, histogram) == (0.0, 1.0)
+    assert bounds(name, count(np.zeros((2, 4), np.float32))) == (0.0, 1.0)
 
 
 def test_an_unknown_observer_is_refused_with_the_known_ones() -> None:
