@@ -90,7 +90,7 @@ def test_a_full_disk_under_stdout_is_a_sentence(words):
 STAGES = """
 import sys, time, types
 from bvx.exporter import cli
-def export(plan, progress):
+def export(plan, progress, stdin):
     for name in ("capture", "passes"):
         progress.stage(name, 2)
         for detail in ("a [bold] one", "another"):
