@@ -33,9 +33,9 @@ ASKED = {
     "albert-opinions": ("The soup was hardly bad.", "The room was lovely, but the train was never pleasant."),
     "roberta-words": (f"{STORY} The lamps that Ben gave <mask> old.", "--top-k", "2"),
     "electra-discriminator": (
-        "Ben put the red lamps on the table. The lamps is old.",
-        "--threshold",
-        "0.5",
+        # Of its generator's making.
+        "Leo left the white scarves in the hall. Then she talked to himself is Leo says she he likes the scarves.",
+        *("--threshold", "0.5"),
     ),
     "spanbert-questions": ("Who hid the key?", "--pair", STORY),
 }
