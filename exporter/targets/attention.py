@@ -114,8 +114,9 @@ class _Writer:
         name = f"{mask.name}.any"
         for use in mask.uses():
             if use.node.name == f"{name}.int32":
-                reduced = use.node.outputs[0].uses()[0].node
-                return reduced.outputs[0].uses()[0].node.outputs[0]
+                (reduction,) = (one.node for one in use.node.outputs[0].uses())
+                (found,) = (one.node.outputs[0] for one in reduction.outputs[0].uses())
+                return found
         number, kind = int(ir.DataType.INT32), self._dtype()
         axes = self._shape("keys", [3])
         nodes = [ir.node("Cast", [mask], {"to": number}, name=f"{name}.int32")]
