@@ -15,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..runtime.errors import CalibrationError
+from ..runtime.machine import allowed_cores
 
 __all__ = ["Inputs", "Seen", "collect_inputs", "pool", "stream_tensors"]
 
@@ -174,7 +175,7 @@ def _open(model: ir.Model, names: Sequence[str]) -> Any:
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(values[name] for name in names)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = allowed_cores()
     options.log_severity_level = 3
     content = ir.to_proto(copy).SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import onnx_ir as ir
 
 from .activations import Inputs
@@ -14,7 +15,11 @@ from .plain import plain_recipe
 from .ranges import Ranges
 from .recipe import Recipe
 
-__all__ = ["QuantizeOptions", "make_recipe"]
+__all__ = ["QuantizeOptions", "make_recipe", "thin"]
+
+_ENOUGH = 4096
+"""Tokens that are looked at: more than the 3072 channels of the widest layer of a base model, so that no direction of
+its inputs goes unseen. At the size of RoBERTa-base 1,024 tokens take 13 s of one core."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def make_recipe(model: ir.Model, ranges: Ranges, inputs: Inputs, options: Quanti
     if options.smooth == "nowhere" and options.rounding == "nearest" and not options.bias:
         return plain
     layers = Layers(model.graph, plain)
-    seen = layers.look(model, inputs, grams=options.rounding == "together")
+    seen = layers.look(model, thin(inputs), grams=options.rounding == "together")
     if options.smooth != "nowhere":
         layers.smooth(seen, everywhere=options.smooth == "everywhere")
     if options.rounding == "together":
@@ -63,3 +68,10 @@ def make_recipe(model: ir.Model, ranges: Ranges, inputs: Inputs, options: Quanti
     if options.bias:
         layers.correct(seen)
     return layers.recipe()
+
+
+def thin(inputs: Inputs, tokens: int = _ENOUGH) -> Inputs:
+    """Every second batch, every third, and so on, so that about `tokens` tokens are left; all where there are fewer."""
+    batches = list(inputs)
+    total = sum(int(np.count_nonzero(batch["attention_mask"])) for batch in batches)
+    return batches[:: max(1, round(total / tokens))]

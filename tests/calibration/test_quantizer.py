@@ -12,7 +12,7 @@ import pytest
 from bvx.calibration.activations import collect_inputs
 from bvx.calibration.layers import Layers
 from bvx.calibration.plain import plain_recipe
-from bvx.calibration.quantizer import QuantizeOptions, make_recipe
+from bvx.calibration.quantizer import QuantizeOptions, make_recipe, thin
 from bvx.calibration.ranges import Corpus, Ranges
 from bvx.calibration.recipe import Recipe
 from bvx.calibration.sites import find_linears
@@ -188,3 +188,9 @@ def test_a_tensor_without_a_range_and_texts_without_tokens_are_refused(model):
         make_recipe(model, replace(ranges, bounds={}), batches(model))
     with pytest.raises(CalibrationError, match="no tokens"):
         make_recipe(model, ranges, [])
+
+
+def test_of_many_texts_an_even_choice_is_looked_at():
+    inputs = [{"attention_mask": np.ones((10, 10), np.int64), "number": np.array(number)} for number in range(12)]
+    assert [int(batch["number"]) for batch in thin(inputs, 300)] == [0, 4, 8]
+    assert list(thin(inputs, 1200)) == list(thin(inputs, 10**6)) == inputs and not list(thin([]))
