@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 SOURCES := $(wildcard *.py) calibration exporter runtime tests docs/conf.py docs/extensions $(wildcard examples benchmarks interop)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo zoo test lint types package docs check link bench-forms clean peers minilm-bundle interop interop-qa bench-peers
+.PHONY: help install demo zoo test lint types package docs check link bench-forms clean peers minilm-bundle interop interop-qa bench-accuracy bench-peers
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,12 @@ SQUAD ?= $(wildcard $(or $(BVX_SHARED),../shared)/data/squad2-dev-half/dev-v2.0.
 
 interop-qa: $(VENV)/.installed peers ## question-answering beside transformers' last pipeline for it
 	$(BIN)/python interop/question_answering.py --peers $(PEERS)/bin/python $(addprefix --squad ,$(SQUAD))
+
+SHARED ?= $(or $(BVX_SHARED),../shared)
+
+bench-accuracy: $(VENV)/.minilm peers ## judge int8 beside quantize_static, Optimum and NNCF: docs/precision.md
+	$(BIN)/python benchmarks/accuracy.py --peers $(PEERS)/bin/python --speed \
+		--minilm "$$($(BIN)/python examples/minilm.py)" --shared "$(SHARED)"
 
 bench-peers: $(VENV)/.minilm peers ## measure fp32 beside PyTorch, torch.onnx and Optimum on this machine
 	$(BIN)/python benchmarks/peers.py --peers $(PEERS)/bin/python --minilm "$$($(BIN)/python examples/minilm.py)"

@@ -77,8 +77,8 @@ def main() -> None:
             rows += [row for method in methods for row in peer_rows(subject, made, method, asked.peers, work)]
             if asked.speed and subject.name == "all-MiniLM-L6-v2":
                 speed = time_beside_optimum(made, work)
-            print(json.dumps(rows[-1]), flush=True)
-    write_tables(asked.out, {"rows": rows, "speed": speed, "conditions": machine(1, ROUNDS)})
+            write_tables(asked.out, {"rows": rows, "speed": speed, "conditions": machine(1, ROUNDS)})
+            print(f"{subject.name}: written to {asked.out}.md", flush=True)
 
 
 def find_subjects(minilm: Path | None, shared: Path, zoo: list[str]) -> Iterator[Subject]:

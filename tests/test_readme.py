@@ -42,7 +42,7 @@ def test_every_command_of_make_is_a_target(readme, root) -> None:
 
 def test_every_command_and_option_of_bvx_exists(readme) -> None:
     used = [words for words in commands(readme) if words[0] == "bvx"]
-    assert {words[1] for words in used} == {"export", "verify", "run", "inspect", "doctor"}
+    assert {words[1] for words in used} == {"bench", "build", "doctor", "export", "inspect", "run", "verify"}
     for words in used:
         shown = subprocess.run(
             [Path(sys.executable).parent / "bvx", words[1], "--help"],
