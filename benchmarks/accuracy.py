@@ -10,7 +10,6 @@ Every tool gets the same calibration texts and is judged on the same examples by
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
