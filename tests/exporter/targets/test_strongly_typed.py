@@ -7,12 +7,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from bvx.calibration.plain import plain_recipe
 from bvx.calibration.recipe import Recipe
 from bvx.exporter.checker import check
 from bvx.exporter.targets import LOWERINGS, cuda
 from bvx.exporter.targets.evidence import find_kept
 from bvx.exporter.targets.half import FP16
 from bvx.exporter.targets.strongly_typed import narrow_strongly, write_fp8, write_fp16
+from bvx.exporter.targets.tensorrt import write_int8
 from bvx.runtime.errors import CalibrationError
 
 LAYER = "bert.encoder.layer.1"
@@ -150,3 +152,27 @@ def test_beside_int8_an_overflow_reaches_its_q_node_in_float32_smoothing_include
     assert {nodes[name].inputs[0].dtype for name in ("big", "f", "q", "y")} == {ir.DataType.FLOAT}
     assert nodes["t"].outputs[0].dtype == ir.DataType.FLOAT16 and not refused(model)
     np.testing.assert_allclose(run_graph(model, feeds)["y"], wanted, rtol=1e-3)
+
+
+def test_a_planted_overflow_is_isolated_beside_int8_as_it_is_in_fp16(small, seen, scaled, run_graph):
+    model, _, feeds = small()
+    for part in ("weight", "bias"):
+        scaled(model, f"{LAYER}.intermediate.dense.{part}", 3e5)
+    scaled(model, f"{LAYER}.output.dense.weight", 1 / 3e5)
+    wanted, ranges = run_graph(model, feeds)["logits"], seen(model, feeds)
+    beyond = set(find_kept(model.graph, FP16, ranges).reasons())
+    assert len(beyond) == 4
+    write_int8(model, plain_recipe(model.graph, ranges))
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    floats = {
+        str(node.name)
+        for node in model.graph
+        if node.op_type not in ("Cast", "DequantizeLinear") and node.outputs[0].dtype == ir.DataType.FLOAT
+    }
+    assert floats == beyond and not refused(model)
+    products = [node for node in model.graph if node.op_type == "MatMul" and node.name in beyond]
+    assert len(products) == 2
+    for node in products:
+        assert {value.producer().op_type for value in node.inputs} == {"DequantizeLinear"}
+    found = run_graph(model, feeds)["logits"]
+    np.testing.assert_allclose(found, wanted, atol=0.2 * np.sqrt(np.mean(wanted**2)))
