@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,24 @@ from ..documents import to_json
 from ..layout import format_bytes
 from .words import describe_machine, describe_ratio, describe_summary, find_measured, number
 
-__all__ = ["render_page", "write_page"]
+__all__ = ["check_libraries", "render_page", "write_page"]
 
 _ORDER = ("threads", "batch", "length", "p50")
 
 _MOST_RUNS = 400
 """Of each cell, for the chart of its distribution; percentiles are of all runs."""
+
+
+def check_libraries() -> None:
+    """Raises BvxError where the extra `report` is not installed: better before hours of measuring than after."""
+    try:
+        import jinja2
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise BvxError(
+            f"The report needs {error.name}, which is not installed.", "Install it with `pip install bvx[report]`."
+        ) from error
+    del jinja2, vl_convert
 
 
 def write_page(document: Mapping[str, Any], path: Path) -> None:
@@ -27,13 +40,9 @@ def write_page(document: Mapping[str, Any], path: Path) -> None:
 
 def render_page(document: Mapping[str, Any]) -> str:
     """The whole page as text. Vega, Vega-Lite and Vega-Embed are in it (BSD-3-Clause), as vl-convert bundles them."""
-    try:
-        import jinja2
-        import vl_convert
-    except ModuleNotFoundError as error:
-        raise BvxError(
-            f"The report needs {error.name}, which is not installed.", "Install it with `pip install bvx[report]`."
-        ) from error
+    check_libraries()
+    import jinja2
+
     home = Path(__file__).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(home), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -50,9 +59,17 @@ def render_page(document: Mapping[str, Any]) -> str:
         filters=_list_filters(document),
         style=(home / "report.css").read_text(encoding="utf-8"),
         script=(home / "report.js").read_text(encoding="utf-8"),
-        library=vl_convert.javascript_bundle().replace("</script", "<\\/script"),
+        library=_bundle_library(),
         data=_embed(_thin(document)),
     )
+
+
+@cache
+def _bundle_library() -> str:
+    """The JavaScript of the charts, about 900 kB; putting it together takes seconds."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle().replace("</script", "<\\/script")
 
 
 def _list_filters(document: Mapping[str, Any]) -> dict[str, list[str]]:

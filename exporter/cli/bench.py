@@ -105,6 +105,10 @@ def bench(
             pin=pin,
             peers=str(peers) if peers else None,
         )
+        if out:
+            from ..bench.page import check_libraries
+
+            check_libraries()
         with shell.watching(remaining=True):
             document = describe(measure(plan, shell))
         if json_file:

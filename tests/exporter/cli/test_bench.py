@@ -159,3 +159,10 @@ def test_the_other_tools_are_found_where_they_are_named(tmp_path, monkeypatch):
     assert find_peers(None) == (tmp_path / "bin" / "python", "")
     found, why = find_peers(str(tmp_path / "other"))
     assert found is None and "make peers" in why
+
+
+def test_a_page_that_cannot_be_made_is_refused_before_anything_is_measured(bvx, features, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    monkeypatch.setattr(measuring, "measure", lambda *given: pytest.fail("measured"))
+    done = bvx("bench", features, "--out", "report.html")
+    assert done.code == 1 and "pip install bvx[report]" in done.err
