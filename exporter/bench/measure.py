@@ -6,6 +6,7 @@ import hashlib
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def _measure_group(
         _measure_concurrency(found, workers, progress)
         _measure_texts(found, workers, progress)
         for worker in workers:
-            records[id(worker)]["peak_bytes"] = worker.ask("peak")["bytes"]
+            with suppress(ToolFailed):  # A process that has died said so where it did.
+                records[id(worker)]["peak_bytes"] = worker.ask("peak")["bytes"]
     finally:
         for worker in workers:
             worker.close()
@@ -135,9 +137,14 @@ def _measure_shape(found: Measurements, workers: Sequence[Worker], shape: tuple[
     try:
         for _ in range(rounds):
             pace.append(found.yardstick.measure())
-            for number in warmed:
-                times = workers[number].ask("run", batch=batch, length=length, count=bursts[number])["times"]
-                turns[number].append(times)
+            for number in list(turns):
+                try:
+                    answer = workers[number].ask("run", batch=batch, length=length, count=bursts[number])
+                except ToolFailed as error:
+                    del turns[number]
+                    _refuse(found, workers[number], shape, error.cause)
+                    continue
+                turns[number].append(answer["times"])
                 progress.advance(round(bursts[number] * warmed[number].typical))
     finally:
         # Also after Ctrl-C: a cell with the turns that it has is better than none, and says how many they were.
