@@ -46,9 +46,7 @@ def main() -> None:
         padded = sum(model.tokenize(batch, truncate=True)["input_ids"].size for batch in batches)
         tokens = sum(int(model.tokenize(batch, truncate=True)["attention_mask"].sum()) for batch in batches)
         print(f"{len(sentences)} sentences, batches of {size}, {model.engine.name} {model.variant.key}")
-        print(
-            f"{tokens} tokens; padded as they come: {padded} ({padded / tokens:.2f} times)"
-        )
+        print(f"{tokens} tokens; padded as they come: {padded} ({padded / tokens:.2f} times)")
         for name, seconds in taken.items():
             print(f"{name}: {seconds:.2f} s of processor time, {len(sentences) / seconds:.0f} texts/s")
         print(f"{taken['as they come'] / taken['sorted inside']:.2f} times as many; answers at most {apart:.1e} apart")
