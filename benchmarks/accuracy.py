@@ -87,8 +87,9 @@ def find_subjects(minilm: Path | None, shared: Path, zoo: list[str]) -> Iterator
         yield Subject("all-MiniLM-L6-v2", minilm, f"{train}:1", f"{dev}:1,2,3")
     for name in zoo:
         folder = _ZOO / name
-        (labelled,) = folder.glob("heldout.json*")
-        yield Subject(name, folder, str(folder / "calibration.txt"), str(labelled))
+        pairs = folder / "calibration.jsonl"
+        texts = pairs if pairs.exists() else folder / "calibration.txt"
+        yield Subject(name, folder, str(texts), str(folder / "heldout.jsonl"))
 
 
 def quantise(subject: Subject, work: Path) -> ExportResult:

@@ -38,10 +38,11 @@ def lower(
 
     `quantised` may be None where no precision below fp32 is among them. Raises CalibrationError where it is needed.
     """
-    recipe, info = (quantised.recipe, quantised.info) if quantised else (None, None)
+    info = quantised.info if quantised else None
     progress.stage("lower", len(lowerings))
     variants, passes = [], dict(manifest.passes)
     for lowering in lowerings:
+        recipe = quantised.recipe_for(lowering.precision) if quantised else None
         variant = describe_variant(lowering, recipe)
         if lowering.rewrite is not None:
             graph = canonical.clone()

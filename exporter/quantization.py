@@ -38,13 +38,19 @@ _PAIRS = frozenset(
 class Quantised:
     """What was decided: the recipe, and the texts that it came from; None where old ranges serve again.
 
+    `ranges` are those of the canonical graph itself; the recipe's are those after smoothing, for int8 alone.
     `tradeoff` are the choices of operators in higher precision that were measured, where a budget asked for that.
     """
 
     recipe: Recipe
+    ranges: Ranges
     sample: Sample | None
     info: CalibrationInfo
     tradeoff: tuple[Mapping[str, Any], ...] = ()
+
+    def recipe_for(self, precision: str) -> Recipe:
+        """What the lowering of a precision is to write down: only int8's weights are smoothed."""
+        return self.recipe if precision.startswith("int8") else Recipe(self.ranges, {})
 
 
 def quantise(
@@ -72,14 +78,14 @@ def quantise(
         check_ranges(ranges, canonical.graph)
     write_ranges(folder / FILE, ranges)
     if not any(precision in INTEGER for precision in plan.precisions):
-        return Quantised(Recipe(ranges, {}), sample, _describe(ranges, ()))
+        return Quantised(Recipe(ranges, {}), ranges, sample, _describe(ranges, ()))
     progress.stage("quantise")
     options = choose_options(plan)
     inputs = make_inputs(sample, tokenizer, info) if sample else []
     if sample is None:
         options = replace(options, smooth="nowhere", rounding="nearest", bias=False)
     recipe = make_recipe(canonical, ranges, inputs, options)
-    return Quantised(recipe, sample, _describe(ranges, _name_methods(options)))
+    return Quantised(recipe, ranges, sample, _describe(ranges, _name_methods(options)))
 
 
 def choose_options(plan: ExportPlan) -> QuantizeOptions:

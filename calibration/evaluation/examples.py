@@ -110,7 +110,8 @@ class Reader:
         words = [value] if isinstance(value, str) else value
         if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
             refuse(*place, 'its "target" is no word', "Write the word behind the mask, or a list of one for each.")
-        masks = str(next(record[name] for name in TEXT_NAMES if record.get(name))).count(self._mask or "")
+        texts = [_text(record, names, place) or "" for names in (TEXT_NAMES, PAIR_NAMES)]
+        masks = sum(text.count(self._mask or "") for text in texts)
         if self._mask and masks != len(words):
             refuse(*place, f"it has {masks} {self._mask} and {len(words)} words for them", "Write one for each.")
         return tuple(word.strip() for word in words)

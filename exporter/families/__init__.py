@@ -45,9 +45,12 @@ INT8 = Tolerance(max_abs=30.0, mean_abs=0.4, cosine=0.85, argmax=0.8)
 is up to 14 times its scale off in one value, 0.26 in the mean. A graph that is wrong is far beyond it (its cosine
 is near zero); what a right one costs is judged on texts."""
 
-FP16 = Tolerance(max_abs=0.05, mean_abs=0.005, cosine=0.9999, argmax=0.99)
-BF16 = Tolerance(max_abs=0.3, mean_abs=0.04, cosine=0.999, argmax=0.95)
-FP8 = Tolerance(max_abs=30.0, mean_abs=0.4, cosine=0.85, argmax=0.8)
+FP16 = Tolerance(max_abs=0.1, mean_abs=5e-3, cosine=0.9999, argmax=0.99)
+BF16 = Tolerance(max_abs=0.6, mean_abs=4e-2, cosine=0.999, argmax=0.98)
+"""Two to three times what MiniLM reaches: 3.9e-2 and 1.3e-3 in fp16, 3.2e-1 and 1.0e-2 in bf16 (largest and mean)."""
+
+FP8 = Tolerance(max_abs=10.0, mean_abs=0.3, cosine=0.95, argmax=0.8)
+"""MiniLM reaches 1.3, 6.5e-2 and 0.996; wide for the same reason as int8's."""
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": FP32,

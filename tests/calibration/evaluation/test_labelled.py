@@ -165,9 +165,12 @@ def file(tmp_path):
             "pretraining-heads",
             {**MASK, "pair_output": "sop_logits"},
             "a.jsonl",
-            [{"text": "a [MASK]", "pair": "c", "target": "b", "label": "swapped"}] * 2,
+            [
+                {"text": "a [MASK]", "pair": "c", "target": "b", "label": "swapped"},
+                {"text": "a", "pair": "[MASK]", "target": "b", "label": "swapped"},
+            ],
             "",
-            [("a [MASK]", "c", (("b",), "swapped"))] * 2,
+            [("a [MASK]", "c", (("b",), "swapped")), ("a", "[MASK]", (("b",), "swapped"))],
         ),
     ],
 )
