@@ -43,7 +43,7 @@ def prove(
             tolerance = manifest.tolerances[variant.precision]
             report = parity.check(checkpoint, encoder, tolerance, progress, most_tokens=most)
             if not report:
-                raise ParityFailed(report.summary(), _advise(variant))
+                raise ParityFailed(report.summary(), f"Nothing was written. {_advise(variant)}")
             golden = tuple(_add_found(case, encoder, most) for case in golden)
         reports[variant.key] = report
         variants.append(replace(variant, verified_on={"engine": report.engine, **report.machine}))
@@ -62,10 +62,10 @@ def _add_found(case: GoldenCase, encoder: Encoder, most: int | None) -> GoldenCa
 
 def _advise(variant: Variant) -> str:
     if variant.precision == "fp32":
-        return "Nothing was written. Please report this with the checkpoint's name."
+        return "Please report this with the checkpoint's name."
     if variant.precision.startswith("int8") and is_served_here(variant) and not variant.reduced:
-        return "Nothing was written. Try --reduce-range, or more and more typical texts with --calibrate."
-    return "Nothing was written. Try more and more typical texts with --calibrate, or leave this precision out."
+        return "Try --reduce-range, or more and more typical texts with --calibrate."
+    return "Try more and more typical texts with --calibrate, or leave this precision out."
 
 
 def _widest(manifest: Manifest, reports: Mapping[str, ParityReport]) -> dict[str, Tolerance]:

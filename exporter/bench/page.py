@@ -69,7 +69,7 @@ def _bundle_library() -> str:
     """The JavaScript of the charts, about 900 kB; putting it together takes seconds."""
     import vl_convert
 
-    return vl_convert.javascript_bundle().replace("</script", "<\\/script")  # type: ignore[call-arg] - its stub forgets the default
+    return vl_convert.javascript_bundle().replace("</script", "<\\/script")  # type: ignore[call-arg]  # its stub forgets the default
 
 
 def _list_filters(document: Mapping[str, Any]) -> dict[str, list[str]]:
