@@ -21,6 +21,9 @@ every family, so 1e-7) would look like a large difference.
 _FEW = 64
 """Values of which an output's scale cannot be told: the two logits of one text may both be near zero by chance."""
 
+_SMALL = 0.25
+"""The share of its scale below which an output of few values is near zero by chance."""
+
 _BLOCK = 2**20
 """Values compared at once: a masked-language model's logits would otherwise be copied whole into float64."""
 
@@ -75,8 +78,8 @@ def measure(reference: NDArray[Any], found: NDArray[Any], scale: float, tie: flo
         dot += float(np.vdot(a, b))
         left += float(np.vdot(a, a))
         right += float(np.vdot(b, b))
-    # The direction of an output that is all but zero is noise; its differences still count.
-    is_zero = math.sqrt(left / reference.size) < SCALE_FLOOR
+    # The direction of an output that is all but zero, for its scale, is noise; its differences still count.
+    is_zero = math.sqrt(left / reference.size) < max(SCALE_FLOOR, _SMALL * scale)
     norm = math.sqrt(left) * math.sqrt(right)
     return Differences(
         max_abs=largest / scale,

@@ -89,6 +89,13 @@ def test_argmax_is_not_asked_of_a_last_axis_of_one():
     assert row(np.array([[1.0], [2.0]]), np.array([[1.0], [2.0]])).argmax == 1.0
 
 
+def test_the_direction_of_a_few_values_that_are_near_zero_by_chance_says_nothing():
+    few, other = np.array([[0.02, -0.02]], np.float32), np.array([[-0.01, 0.02]], np.float32)
+    assert compare("c", "o", few, other, LOOSE).cosine < 0
+    small = compare("c", "o", few, other, LOOSE, typical=1.0)
+    assert small.cosine == 1.0 and small.max_abs == pytest.approx(0.04) and not small.passed
+
+
 def test_a_direction_that_turned_shows_in_the_cosine():
     result = row(output(), -output(), Tolerance(1e9, 1e9, 0.99, 0.0))
     assert result.cosine == pytest.approx(-1.0)
