@@ -152,7 +152,7 @@ def test_every_option_of_bvx_that_a_page_names_exists(commands, monkeypatch, cap
 
 def test_every_option_that_a_page_names_alone_is_one_of_some_command(monkeypatch, capsys) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for command in ("export", "verify", "run", "build", "inspect", "doctor"):
+    for command in ("export", "verify", "run", "bench", "build", "inspect", "doctor"):
         assert main([command, "--help"]) == 0
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
@@ -166,6 +166,7 @@ def test_every_option_that_a_page_names_alone_is_one_of_some_command(monkeypatch
 
 def test_commands_that_need_no_network_answer_as_the_page_shows(commands, shelf, monkeypatch, capfd) -> None:
     monkeypatch.chdir(shelf)
+    monkeypatch.setenv("COLUMNS", "200")
     ran = 0
     for words, shown in commands:
         if words[0] != "bvx" or words[1] == "export" or "--against" in words:

@@ -126,7 +126,7 @@ def test_hidden_states_are_served_where_they_were_asked_for(made: ExportResult, 
 def test_an_export_says_what_it_is_doing(checkpoint: Path, tmp_path: Path) -> None:
     watcher = Watcher()
     result = export(ExportPlan(str(checkpoint), tmp_path / "bundle"), watcher)
-    assert [name for name, _ in watcher.stages] == ["load", "capture", "passes", "parity fp32/cpu", "seal"]
+    assert [name for name, _ in watcher.stages] == ["load", "capture", "passes", "lower", "parity fp32/cpu", "seal"]
     assert watcher.units == sum(total for _, total in watcher.stages if total)
     assert watcher.warnings == []
     assert [output.name for output in result.manifest.outputs] == ["last_hidden_state", "pooler_output"]

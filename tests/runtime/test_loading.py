@@ -101,10 +101,10 @@ def test_the_first_precision_is_the_default_and_others_are_asked_for(make_bundle
 
 
 def test_variants_for_other_targets_are_passed_over(make_bundle):
-    path = make_bundle(variants=(variant("fp16", "tensorrt"), variant())).path
+    path = make_bundle(variants=(variant("fp16", "abacus"), variant())).path
     with load(path, threads=1) as model:
         assert model.variant.key == "fp32/cpu"
-    with pytest.raises(EngineMismatch, match="made for tensorrt, and onnxruntime serves cpu"):
+    with pytest.raises(EngineMismatch, match="made for abacus, and onnxruntime serves cpu"):
         load(path, precision="fp16")
 
 

@@ -42,9 +42,9 @@ def test_export_says_in_json_what_inspect_says(bvx, tiny_checkpoint, tmp_path):
 
 
 def test_all_faults_of_an_export_are_told_at_once(bvx):
-    done = bvx("export", "x", "--precision", "fp32,int8", "--target", "tensorrt", "--profile", "8", "--task", "poetry")
+    done = bvx("export", "x", "--precision", "fp32,int3", "--target", "abacus", "--profile", "8", "--task", "poetry")
     assert done.code == 2
-    for word in ("'8' is no profile", "'poetry'", "'int8'", "'tensorrt'", "fp32", "cpu"):
+    for word in ("'8' is no profile", "'poetry'", "'int3'", "'abacus'", "fp32", "cpu"):
         assert word in done.err
     assert done.err.count("\n") == 1
     assert not list(Path().iterdir())
@@ -144,7 +144,7 @@ def test_verbose_adds_times_passes_and_files_and_quiet_takes_the_stages_away(bvx
     words = ("export", folder, "--overwrite", "--out", "out")
     plain, loud, still = bvx(*words), bvx(*words, "-v"), bvx(*words, "-q")
     assert plain.out == loud.out == still.out
-    assert plain.err.splitlines() == ["load …", "capture …", "passes …", "parity fp32/cpu …", "seal …"]
+    assert plain.err.splitlines() == ["load …", "capture …", "passes …", "lower …", "parity fp32/cpu …", "seal …"]
     assert still.err == ""
     for word in ("fold_constants", "onnx/model.onnx", "Took "):
         assert word in loud.err

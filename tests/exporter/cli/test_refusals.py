@@ -36,7 +36,7 @@ from bvx.exporter import doctor, versions
         (("verify", "x", "--bisect"), 2, "PlanError", "--against"),
         (("verify", "x", "--engine", "abacus"), 2, "PlanError", "onnxruntime"),
         (("run", "x", "text", "--engine", "abacus"), 2, "PlanError", "onnxruntime"),
-        (("bench", "x"), 2, "PlanError", "bench"),
+        (("serve", "x"), 2, "PlanError", "serve"),
         (("export", "no-such", "--random-weights"), 2, "PlanError", "no-such"),
         (("inspect", "nothing here"), 1, "BundleError", "nothing here"),
         (("inspect", "."), 1, "BundleError", "bvx.json"),
