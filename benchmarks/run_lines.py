@@ -121,7 +121,7 @@ def _make(shape: tuple[int, int, int], folder: Path, threads: int) -> dict[str, 
     options = ("--batch-size", str(BATCH), "--threads", str(threads))
     theirs = [sys.executable, __file__, "--serve", checkpoint, str(threads)]
     return {
-        # It sorts eight batches by length (exporter/lines.py).
+        # It sorts eight batches by length (exporter/prediction/lines.py).
         "bvx run": Tool([program, "run", bundle, "--jsonl", *options, "--input"], 8 * BATCH),
         f"pipeline, batch_size={BATCH}": Tool([*theirs, str(BATCH)], BATCH),
         "pipeline, as it comes": Tool([*theirs, "1"], 1),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .layout import Block, Row, Table, shorten
-from .predictions import Asked, Second
+from .prediction.predictions import Asked, Second
 
 __all__ = ["view_answers"]
 

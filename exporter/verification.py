@@ -15,7 +15,7 @@ from ..runtime.golden import read_golden
 from ..runtime.loading import load
 from ..runtime.manifest import Manifest, Variant
 from ..runtime.parity import ParityReport
-from .foreign import find_graph, verify_graph
+from .foreign.verification import find_graph, verify_graph
 from .plan import ExportPlan
 from .progress import Progress, Silent
 
@@ -69,7 +69,7 @@ def verify(
     bundle's canonical graph.
 
     `bundle` may also be an ONNX file that bvx did not make, or a folder of Optimum or sentence-transformers that holds
-    one: it is compared with `against`, as a graph for `task` where that is not None (see foreign.verify_graph).
+    one: it is compared with `against`, as a graph for `task` where that is not None (see verify_graph).
 
     Raises BundleError, EngineMismatch, PlanError, and what loading the model raises; CheckpointError when the model is
     not of the bundle's family, task and size.

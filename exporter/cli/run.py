@@ -16,7 +16,7 @@ from .options import AsJson, Engine, Folder, Precision, Quiet, Verbose
 from .shell import Shell, Work
 
 if TYPE_CHECKING:
-    from ..predictions import Answerer
+    from ..prediction.predictions import Answerer
 
 __all__ = ["run"]
 
@@ -68,8 +68,8 @@ def run(
 
     def work(shell: Shell) -> int:
         from ...runtime.loading import load
-        from ..predictions import Answerer, read_text_file, read_texts
-        from ..task_call import AnswerOptions
+        from ..prediction.predictions import Answerer, read_text_file, read_texts
+        from ..prediction.task_call import AnswerOptions
 
         options = AnswerOptions(
             top_k=top_k, aggregation=aggregation, ignore_label=tuple(ignore_label or ()), doc_stride=doc_stride,
@@ -96,7 +96,7 @@ def _answer(
     shell: Shell, answerer: Answerer, texts: Sequence[str], pairs: Sequence[str], choices: Sequence[str]
 ) -> int:
     from ..answer_views import view_answers
-    from ..predictions import compare, describe_answers, pair_up
+    from ..prediction.predictions import compare, describe_answers, pair_up
 
     asked = pair_up(answerer, texts, pairs, choices)
     answers = answerer.answer(asked.texts, asked.seconds)
@@ -107,8 +107,8 @@ def _answer(
 
 
 def _stream(shell: Shell, answerer: Answerer, source: Any, skip: int, stop: bool, watched: bool) -> int:
-    from ..line_reader import LineReader
-    from ..lines import answer_lines
+    from ..prediction.line_reader import LineReader
+    from ..prediction.lines import answer_lines
 
     reader = LineReader(source)
     found = reader.skip(skip)

@@ -7,7 +7,7 @@ import pytest
 
 from bvx.exporter.answer_views import view_answers
 from bvx.exporter.layout import lay_out
-from bvx.exporter.predictions import Asked
+from bvx.exporter.prediction.predictions import Asked
 
 
 def show(task, text, answer, second=None, width=None):

@@ -133,7 +133,7 @@ def test_an_interruption_is_said_and_is_exit_code_130(bvx, monkeypatch):
     [
         (("inspect",), "bvx.runtime.bundle.Bundle.open"),
         (("run", "a"), "bvx.runtime.loading.load"),
-        (("run", "a"), "bvx.exporter.predictions.Answerer.answer"),
+        (("run", "a"), "bvx.exporter.prediction.predictions.Answerer.answer"),
         (("run", "a"), "bvx.exporter.answer_views.view_answers"),
         (("verify",), "bvx.exporter.verification.verify"),
         (("verify",), "bvx.exporter.inspection.describe_verification"),

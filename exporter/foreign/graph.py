@@ -11,11 +11,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..runtime.engines import Engine, find_engine, open_engine
-from ..runtime.errors import BundleError, CheckpointError, EngineMismatch, InputError, ParityFailed, UnsupportedModel
-from ..runtime.external_data import external_locations
-from ..runtime.machine import allowed_cores
-from ..runtime.manifest import TensorSpec, Variant
+from ...runtime.engines import Engine, find_engine, open_engine
+from ...runtime.errors import BundleError, CheckpointError, EngineMismatch, InputError, ParityFailed, UnsupportedModel
+from ...runtime.external_data import external_locations
+from ...runtime.machine import allowed_cores
+from ...runtime.manifest import TensorSpec, Variant
 
 __all__ = ["INPUTS", "ForeignGraph", "Translated", "open_graph", "widen"]
 

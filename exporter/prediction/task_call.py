@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..runtime.errors import InputError, PlanError
+from ...runtime.errors import InputError, PlanError
 
 if TYPE_CHECKING:
-    from ..runtime.encoder import Encoder
+    from ...runtime.encoder import Encoder
 
 __all__ = ["AnswerOptions", "TaskCall", "speak"]
 

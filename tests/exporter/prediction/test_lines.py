@@ -9,11 +9,11 @@ import json
 import pytest
 
 import bvx
-from bvx.exporter import lines
-from bvx.exporter.line_reader import LineReader
-from bvx.exporter.lines import answer_lines
-from bvx.exporter.predictions import Answerer
-from bvx.exporter.task_call import AnswerOptions
+from bvx.exporter.prediction import lines
+from bvx.exporter.prediction.line_reader import LineReader
+from bvx.exporter.prediction.lines import answer_lines
+from bvx.exporter.prediction.predictions import Answerer
+from bvx.exporter.prediction.task_call import AnswerOptions
 
 LONG = "word " * 9999
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..runtime.errors import InputError
-from .documents import describe_error, to_plain
+from ...runtime.errors import InputError
+from ..documents import describe_error, to_plain
 from .line_entries import Entry, EntryReader
 from .line_reader import LineReader
 from .predictions import Answerer

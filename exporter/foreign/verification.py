@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
-from ..runtime.bundle import MANIFEST, Bundle
-from ..runtime.encoder import Encoder
-from ..runtime.errors import BvxError, CheckpointError, PlanError
-from ..runtime.feeds import Batch
-from ..runtime.heads.similarity import SimilarityHead
-from ..runtime.machine import describe
-from ..runtime.manifest import FORMAT, Manifest, TensorSpec, Variant
-from ..runtime.parity import ParityReport, ParityRow, Tolerance, compare
-from .plan import ExportPlan
-from .progress import Progress, Silent
+from ... import __version__
+from ...runtime.bundle import MANIFEST, Bundle
+from ...runtime.encoder import Encoder
+from ...runtime.errors import BvxError, CheckpointError, PlanError
+from ...runtime.feeds import Batch
+from ...runtime.heads.similarity import SimilarityHead
+from ...runtime.machine import describe
+from ...runtime.manifest import FORMAT, Manifest, TensorSpec, Variant
+from ...runtime.parity import ParityReport, ParityRow, Tolerance, compare
+from ..plan import ExportPlan
+from ..progress import Progress, Silent
 
 if TYPE_CHECKING:
     # What needs torch or onnx is imported where it is used: a bundle is told from a graph on machines without them.
-    from .cases import Case
-    from .checkpoint import Checkpoint
-    from .foreign_graph import ForeignGraph, Translated
+    from ..cases import Case
+    from ..checkpoint import Checkpoint
+    from .graph import ForeignGraph, Translated
 
 __all__ = ["find_graph", "verify_graph"]
 
@@ -67,9 +67,9 @@ def verify_graph(
             f"{file} was not made by bvx, so there is no proof in it to check.",
             f"Pass the checkpoint that it was made from: --against {_likely_origin(file)}.",
         )
-    from . import parity
-    from .foreign_graph import open_graph
-    from .foreign_outputs import translate
+    from .. import parity
+    from .graph import open_graph
+    from .outputs import translate
 
     progress.stage(f"load {file.name}")
     graph = open_graph(file, engine)
@@ -109,9 +109,9 @@ def _likely_origin(file: Path) -> str:
 
 def _load_origin(graph: ForeignGraph, against: str, asked: str | None, progress: Progress) -> Checkpoint:
     """The checkpoint with the head of the graph's task, reading what the graph reads and no longer texts."""
-    from .checkpoint import load_checkpoint
-    from .foreign_graph import INPUTS
-    from .foreign_outputs import find_task_of
+    from ..checkpoint import load_checkpoint
+    from .graph import INPUTS
+    from .outputs import find_task_of
 
     names = [spec.name for spec in graph.engine.outputs]
     chosen = asked or find_task_of(names, against, progress)
@@ -135,7 +135,7 @@ def _load_origin(graph: ForeignGraph, against: str, asked: str | None, progress:
 
 def _as_encoder(translated: Translated, checkpoint: Checkpoint) -> Encoder:
     """The graph as a bundle in memory, so that it is asked and compared as every bundle is; its own pooling apart."""
-    from .foreign_outputs import EMBEDDING
+    from .outputs import EMBEDDING
 
     graph = translated.graph
     engine = translated.only(name for name in translated.names if name != EMBEDDING)
@@ -167,8 +167,8 @@ def _compare_embeddings(
     translated: Translated, checkpoint: Checkpoint, cases: Sequence[Case], tolerance: Tolerance
 ) -> tuple[ParityRow, ...]:
     """The graph's own pooling beside the checkpoint's, on texts padded on the right as sentence-transformers pads."""
-    from . import parity
-    from .foreign_outputs import EMBEDDING
+    from .. import parity
+    from .outputs import EMBEDDING
 
     if EMBEDDING not in translated.names:
         return ()

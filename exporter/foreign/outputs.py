@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..runtime.errors import CheckpointError, PlanError
-from ..runtime.tasks import TASKS, Task
-from . import parity
-from .checkpoint import Checkpoint
-from .checkpoint.config import read_config
-from .checkpoint.hub import find_checkpoint
-from .checkpoint.sentence import read_modules
-from .checkpoint.task import choose_task as show_task
-from .foreign_graph import ForeignGraph, Translated, widen
-from .progress import Progress
+from ...runtime.errors import CheckpointError, PlanError
+from ...runtime.tasks import TASKS, Task
+from .. import parity
+from ..checkpoint import Checkpoint
+from ..checkpoint.config import read_config
+from ..checkpoint.hub import find_checkpoint
+from ..checkpoint.sentence import read_modules
+from ..checkpoint.task import choose_task as show_task
+from ..progress import Progress
+from .graph import ForeignGraph, Translated, widen
 
 __all__ = ["EMBEDDING", "choose_task", "find_task_of", "match_outputs", "translate"]
 

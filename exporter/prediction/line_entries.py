@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from ..runtime.errors import InputError
+from ...runtime.errors import InputError
 from .line_reader import LONGEST_LINE, Line
 from .predictions import Second
 from .task_call import TaskCall

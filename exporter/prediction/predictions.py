@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.errors import InputError, PlanError
-from .documents import to_plain
+from ...runtime.errors import InputError, PlanError
+from ..documents import to_plain
 from .task_call import AnswerOptions, TaskCall, speak
 
 if TYPE_CHECKING:
-    from ..runtime.encoder import Encoder
+    from ...runtime.encoder import Encoder
 
 __all__ = ["Answerer", "Asked", "Second", "compare", "describe_answers", "pair_up", "read_text_file", "read_texts"]
 
@@ -123,7 +123,7 @@ def compare(model: Encoder, answers: Sequence[Any]) -> list[list[float]] | None:
         return None
     import numpy as np
 
-    from ..runtime.heads.similarity import cosine
+    from ...runtime.heads.similarity import cosine
 
     embeddings = np.stack(answers)
     cosines: list[list[float]] = cosine(embeddings, embeddings).tolist()

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from bvx.exporter.line_entries import EntryReader
-from bvx.exporter.line_reader import LONGEST_LINE, Line
-from bvx.exporter.task_call import TaskCall
+from bvx.exporter.prediction.line_entries import EntryReader
+from bvx.exporter.prediction.line_reader import LONGEST_LINE, Line
+from bvx.exporter.prediction.task_call import TaskCall
 from bvx.runtime.heads import find_predictor
 from bvx.runtime.tasks import TASKS
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 import bvx
-from bvx.exporter.predictions import Answerer, Asked, compare, describe_answers, pair_up, read_text_file, read_texts
-from bvx.exporter.task_call import AnswerOptions
+from bvx.exporter.prediction.predictions import (
+    Answerer,
+    Asked,
+    compare,
+    describe_answers,
+    pair_up,
+    read_text_file,
+    read_texts,
+)
+from bvx.exporter.prediction.task_call import AnswerOptions
 from bvx.runtime.errors import InputError, PlanError
 
 

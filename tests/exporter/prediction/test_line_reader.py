@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from bvx.exporter import line_reader
-from bvx.exporter.line_reader import LineReader
+from bvx.exporter.prediction import line_reader
+from bvx.exporter.prediction.line_reader import LineReader
 
 MANY = 10**9
 

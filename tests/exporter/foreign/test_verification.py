@@ -17,8 +17,8 @@ from onnxruntime.quantization import quantize_dynamic
 
 from bvx.exporter.checkpoint import load_checkpoint
 from bvx.exporter.cli import main
-from bvx.exporter.foreign import find_graph, verify_graph
-from bvx.exporter.foreign_outputs import choose_task, match_outputs
+from bvx.exporter.foreign.outputs import choose_task, match_outputs
+from bvx.exporter.foreign.verification import find_graph, verify_graph
 from bvx.exporter.plan import ExportPlan
 from bvx.exporter.progress import Silent
 from bvx.exporter.verification import verify

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from bvx.exporter.task_call import OPTIONS, AnswerOptions, TaskCall, speak
+from bvx.exporter.prediction.task_call import OPTIONS, AnswerOptions, TaskCall, speak
 from bvx.runtime.errors import InputError, PlanError
 from bvx.runtime.heads import find_predictor
 from bvx.runtime.tasks import TASKS

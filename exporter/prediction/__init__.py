@@ -1,0 +1,1 @@
+"""`bvx run`: texts or JSON Lines in, answers out, whatever the task."""
