@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -44,10 +45,20 @@ class Bundle:
         bundle = cls(root, manifest)
         for entry in manifest.files:
             _check_file(bundle.path(entry.path), entry, check_hashes)
-        for entry in manifest.files:
-            if entry.path.endswith(".onnx"):
-                bundle._check_references(entry.path)
+        _ = bundle._references
         return bundle
+
+    def check_weights(self, model: str) -> None:
+        """Hash the large files that `open` left out with `check_hashes=False`, but for those of other models.
+
+        `model` is the listed .onnx file that is about to be loaded: what only other ones read stays unread, as it does
+        by the engine. Raises BundleError.
+        """
+        own = {model, *self._references.get(model, ())}
+        others = {name for file, data in self._references.items() for name in (file, *data)} - own
+        for entry in self.manifest.files:
+            if entry.bytes > _ALWAYS_HASHED and entry.path not in others:
+                _check_hash(self.path(entry.path), entry)
 
     def path(self, relative: str) -> Path:
         """Where the listed file `relative` lies. Raises BundleError when it is not listed or leads out of here."""
@@ -82,8 +93,13 @@ class Bundle:
             "Ask for one of these, or export again with the --precision and --target you need.",
         )
 
-    def _check_references(self, model: str) -> None:
-        """Refuse a model whose external data is not a listed file of this bundle."""
+    @cached_property
+    def _references(self) -> dict[str, tuple[str, ...]]:
+        """The files of external data of every model. Raises BundleError for one that the bundle does not list."""
+        models = [entry.path for entry in self.manifest.files if entry.path.endswith(".onnx")]
+        return {model: tuple(self._find_references(model)) for model in models}
+
+    def _find_references(self, model: str) -> Iterator[str]:
         path = self.path(model)
         folder = PurePosixPath(path.relative_to(self.root).as_posix()).parent
         for location in external_locations(path):
@@ -92,6 +108,7 @@ class Bundle:
             if not self.has(relative):
                 raise BundleError(f"{where} is in {location[:200]!r}, which {MANIFEST} does not list.", _AGAIN)
             self.path(relative)
+            yield relative
 
 
 def _find_root(path: Path) -> Path:
@@ -136,8 +153,11 @@ def _check_file(path: Path, entry: FileEntry, check_hashes: bool) -> None:
             f"{path} has {size:,} bytes; {MANIFEST} says {entry.bytes:,}: it is truncated, or was changed.",
             "Fetch the real file with `git lfs pull`." if _is_lfs_pointer(path) else _AGAIN,
         )
-    if not check_hashes and size > _ALWAYS_HASHED:
-        return
+    if check_hashes or size <= _ALWAYS_HASHED:
+        _check_hash(path, entry)
+
+
+def _check_hash(path: Path, entry: FileEntry) -> None:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

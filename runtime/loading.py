@@ -36,7 +36,8 @@ def load(
 
     `precision` is one that the bundle has, None its first. `engine` is "auto" or an engine's name. `threads` are None
     for as many as the container may use; `spin` lets them wait busily, which takes whole cores and answers sooner.
-    `check_hashes=False` leaves out hashing large files, which may dominate a cold start.
+    The weights of other variants are not read. `check_hashes=False` leaves out hashing large files altogether, which
+    may dominate a cold start.
 
     A process that forks loads in the child, not before: the engine's threads do not survive a fork, so that a model
     loaded before answers nothing in the child (on onnxruntime with `threads=1` it does). Such a model may be closed or
@@ -51,13 +52,15 @@ def load(
             f"threads is {threads!r:.40}.",
             f"Give a whole number from 1 to {_MOST_THREADS}, or None for all allowed cores.",
         )
-    bundle = Bundle.open(path, check_hashes=check_hashes)
+    bundle = Bundle.open(path, check_hashes=False)
     manifest = bundle.manifest
     usable = [v.target for v in manifest.variants if v.state != "failed" and precision in (None, v.precision)]
     if not usable:
         bundle.variant(precision)  # Raises: the bundle says best what it has.
     name, target = find_engine(engine, usable)
     variant = bundle.variant(precision, target)
+    if check_hashes:
+        bundle.check_weights(variant.file)
     cores = threads or allowed_cores()
     tokenizer = Tokenizer(bundle.path("tokenizer.json"), manifest.max_length, cores) if manifest.tokenizer else None
     head = open_head(manifest.task, manifest.head, tokenizer) if tokenizer else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
@@ -90,6 +89,8 @@ def _first_processor(cpuinfo: str) -> dict[str, str]:
 
 
 def _sysctl(name: str) -> str:
+    import subprocess  # a hundredth of a second that every cold start would pay
+
     try:
         done = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.SubprocessError):

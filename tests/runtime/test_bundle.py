@@ -178,6 +178,21 @@ def test_a_large_file_is_hashed_unless_it_is_left_out(tmp_path, monkeypatch):
     assert Bundle.open(root, check_hashes=False)
 
 
+def test_weights_are_hashed_for_the_model_that_is_loaded_and_those_of_others_stay_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("bvx.runtime.bundle._ALWAYS_HASHED", 400)
+    weights, other = "onnx/cpu/w.data", "onnx/cpu/int8.onnx"
+    files = {MODEL: onnx_model("w.data"), weights: b"\x00" * 1000, other: onnx_model()}
+    root = make(tmp_path / "b", files | {"golden.safetensors": b"\x00" * 1000})
+    opened = Bundle.open(root, check_hashes=False)
+    (root / weights).write_bytes(b"\x01" * 1000)
+    opened.check_weights(other)
+    with pytest.raises(BundleError, match=r"w\.data was changed"):
+        opened.check_weights(MODEL)
+    (root / "golden.safetensors").write_bytes(b"\x01" * 1000)
+    with pytest.raises(BundleError, match=r"golden\.safetensors was changed"):
+        opened.check_weights(other)
+
+
 def test_a_git_lfs_pointer_is_told_from_a_truncated_file(root):
     (root / MODEL).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 10\n")
     assert "git lfs pull" in refused(root)

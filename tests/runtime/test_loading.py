@@ -100,6 +100,19 @@ def test_the_first_precision_is_the_default_and_others_are_asked_for(make_bundle
         load(path, precision="fp16")
 
 
+def test_the_weights_are_hashed_before_they_are_loaded_unless_that_is_left_out(make_bundle, monkeypatch):
+    monkeypatch.setattr("bvx.runtime.bundle._ALWAYS_HASHED", 100)
+    made = make_bundle()
+    path = made.path / "onnx" / "cpu" / "fp32.onnx"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"last_hidden_state")] = ord("b")
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"fp32\.onnx was changed: its SHA-256"):
+        load(made.path)
+    with pytest.raises((BundleError, EngineMismatch), match=r"^onnxruntime .*fp32\.onnx"):
+        load(made.path, check_hashes=False)
+
+
 def test_variants_for_other_targets_are_passed_over(make_bundle):
     path = make_bundle(variants=(variant("fp16", "abacus"), variant())).path
     with load(path, threads=1) as model:
