@@ -89,7 +89,7 @@ peers: $(PEERS)/.installed ## the environment of the other tools
 $(PEERS)/.installed: interop/constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS_PIP) -c interop/constraints.txt "$(TORCH)"
-	$(PEERS_PIP) -c interop/constraints.txt optimum-onnx sentence-transformers onnxruntime requests nncf openvino
+	$(PEERS_PIP) -c interop/constraints.txt optimum-onnx sentence-transformers onnxruntime requests nncf openvino ctranslate2
 	@touch $@
 
 # The install script of onnxruntime-node fetches libraries for GPUs from elsewhere; those for the CPU are in the package.

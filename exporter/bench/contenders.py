@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ from typing import Any
 from ...runtime.bundle import Bundle
 from ...runtime.engines import find_engine
 from ...runtime.errors import BvxError
+from ...runtime.manifest import Manifest
 from .plan import OTHER_TOOLS, BenchPlan
 
 __all__ = ["PREPARED", "Contender", "find_contenders", "find_peers", "link_package", "prepare"]
 
-PREPARED = ("optimum", "optimum-int8", "openvino-nncf", "ctranslate2")
+PREPARED = ("optimum", "optimum-int8", "openvino", "openvino-nncf", "ctranslate2")
 """The tools that need files made first."""
+
+_PATIENCE = 900.0
+"""Seconds that making them may take."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,17 @@ def _other(
         "names": [spec.name for spec in manifest.inputs],
         "vocabulary": manifest.input_limits.get("input_ids", 1000),
         "longest": manifest.max_length,
+        "padding": _describe_padding(manifest),
         "threads": threads,
         "work": str(work),
     }
     name = f"{model}: {tool}" if several else tool
     return Contender(name, model, tool, OTHER_TOOLS[tool][0], threads, request, str(peers or ""), why)
+
+
+def _describe_padding(manifest: Manifest) -> dict[str, Any]:
+    info = manifest.tokenizer
+    return {"pad_id": info.pad_id, "pad_type_id": info.pad_type_id, "pad_token": info.pad_token} if info else {}
 
 
 def find_peers(folder: str | None) -> tuple[Path | None, str]:
@@ -116,7 +126,7 @@ def find_peers(folder: str | None) -> tuple[Path | None, str]:
 
 
 def link_package(folder: Path) -> dict[str, str]:
-    """The variables with which another environment's Python finds this bvx, and nothing else of this one."""
+    """The variables with which another environment's Python finds this bvx, and no package of this one."""
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "bvx"
     if not link.exists():
@@ -124,13 +134,23 @@ def link_package(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def prepare(contender: Contender, environment: dict[str, str]) -> str:
+def prepare(contender: Contender, environment: Mapping[str, str]) -> str:
     """Make the files that the tool loads; the sentence that says why not, or nothing."""
     Path(contender.request["work"]).mkdir(parents=True, exist_ok=True)
     command = [contender.python, "-m", "bvx.exporter.bench.serve", json.dumps({**contender.request, "prepare": True})]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
-    )
+    variables = {**os.environ, **environment}
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=variables,
+            check=False,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{contender.tool} was not ready within {_PATIENCE:.0f} s."
     lines = done.stdout.strip().splitlines()
     answer = json.loads(lines[-1]) if lines else {}
     if "ready" in answer:

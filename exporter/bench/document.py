@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.bundle import Bundle
+from ...runtime.cache import find_engines
 from ...runtime.errors import PlanError
 from ...runtime.latency import compare_turns
+from ...runtime.manifest import EngineFile
 from .machine import describe_noise
-from .measure import Measurements
+from .measurements import Measurements
 
 __all__ = ["FORMAT", "describe", "read_document"]
 
@@ -38,6 +40,7 @@ def describe(found: Measurements) -> dict[str, Any]:
             "shapes": [list(shape) for shape in plan.shapes],
             "threads": list(plan.threads),
             "rounds": plan.rounds,
+            "minutes": plan.minutes,
             "against": list(plan.against),
             "pinned": plan.pin,
         },
@@ -109,6 +112,7 @@ def _read_bundles(paths: Sequence[str]) -> dict[str, Any]:
     """What the bundles say of themselves that belongs beside speed: parity, and accuracy where it was measured."""
     parity: list[dict[str, Any]] = []
     accuracy: list[dict[str, Any]] = []
+    engines: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
     for path in paths:
         bundle = Bundle.open(path, check_hashes=False)
@@ -128,7 +132,20 @@ def _read_bundles(paths: Sequence[str]) -> dict[str, Any]:
         for key, rows in manifest.parity.items():
             parity += [{"model": bundle.root.name, "variant": key, **_pick(row)} for row in rows]
         accuracy += [{"model": bundle.root.name, "variant": key, **row} for key, row in manifest.accuracy.items()]
-    return {"models": models, "parity": parity, "accuracy": accuracy}
+        engines += [_describe_engine(bundle.root.name, engine) for engine, _ in find_engines(bundle)]
+    return {"models": models, "parity": parity, "accuracy": accuracy, "engines": engines}
+
+
+def _describe_engine(model: str, engine: EngineFile) -> dict[str, Any]:
+    """A plan inside the bundle or in this machine's cache, and what it was found to consist of."""
+    return {
+        "model": model,
+        "variant": engine.variant,
+        "engine": engine.engine,
+        "version": engine.version,
+        "gpus": list(engine.gpus),
+        "audit": dict(engine.audit),
+    }
 
 
 def _pick(row: Mapping[str, Any]) -> dict[str, Any]:

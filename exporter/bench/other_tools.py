@@ -1,7 +1,8 @@
 """What people use instead, as contenders. Run by the interpreter of the environment that `make peers` makes.
 
 Each gets the architecture in the bundle's config.json with random weights: a bundle has no checkpoint, and speed does
-not depend on what the weights are. Tasks are those of the bundle where transformers has a class for it.
+not depend on what the weights are. Tasks are those of the bundle where transformers has a class for it. `file` is any
+ONNX file on ONNX Runtime, which bvx's own Python can run too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .serve import Feeds, Opened, Run, make_feeds
+from .serve import Feeds, Opened, Reader, Run, make_feeds
 
 __all__ = ["open_tool"]
 
@@ -48,7 +50,36 @@ def open_tool(asked: Mapping[str, Any]) -> Opened:
         return Opened(lambda feeds: None, names, asked["vocabulary"], {})
     run, engine, released = _OPEN[tool](work, asked)
     facts = {"engine": engine, "version": released, "longest": asked["longest"]}
-    return Opened(run, names, asked["vocabulary"], facts)
+    return Opened(run, names, asked["vocabulary"], facts, _open_reader(run, names, asked))
+
+
+def _open_reader(run: Run, names: tuple[str, ...], asked: Mapping[str, Any]) -> Reader | None:
+    """What reads texts with the bundle's tokenizer, in batches as they come, padded to the longest of the batch."""
+    path = Path(asked.get("bundle", "")) / "tokenizer.json"
+    if asked["tool"] == "torch-compile" or not path.is_file():
+        return None  # Compiled for each shape, it would compile for every batch.
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(asked["longest"])
+    tokenizer.enable_padding(**asked["padding"])
+
+    def tokenise(texts: list[str]) -> Feeds:
+        found = tokenizer.encode_batch(texts)
+        columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+        return {name: np.array([getattr(one, columns[name]) for one in found], np.int64) for name in names}
+
+    def read(texts: list[str], size: int) -> dict[str, Any]:
+        began = time.perf_counter()
+        batches = [tokenise(texts[start : start + size]) for start in range(0, len(texts), size)]
+        tokenised = time.perf_counter()
+        for feeds in batches:
+            run(feeds)
+        ended = time.perf_counter()
+        tokens = sum(int(feeds["attention_mask"].sum()) for feeds in batches)
+        return {"tokenise": 1e3 * (tokenised - began), "whole": 1e3 * (ended - began), "tokens": tokens}
+
+    return read
 
 
 def _make_checkpoint(work: Path, asked: Mapping[str, Any]) -> Path:
@@ -98,6 +129,7 @@ def _quantise_with_nncf(work: Path, asked: Mapping[str, Any]) -> None:
 
     model = openvino.Core().read_model(_export(work, asked) / "model.onnx")
     names = tuple(port.get_any_name() for port in model.inputs)
+    # Random ids: how fast the result is does not depend on what it was calibrated on.
     samples = [make_feeds(names, 1, 16 + 4 * number, asked["vocabulary"]) for number in range(_CALIBRATION_SAMPLES)]
     found = nncf.quantize(model, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples))
     openvino.save_model(found, work / "nncf.xml", compress_to_fp16=False)
@@ -133,27 +165,33 @@ def _open_torch(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, str]:
     return run, asked["tool"], f"{torch.__version__}, transformers {transformers.__version__}"
 
 
-def _open_onnx(path: Callable[[Path], Path]) -> Callable[[Path, Mapping[str, Any]], tuple[Run, str, str]]:
-    def opens(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, str]:
-        import onnxruntime
+def _open_onnx(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, str]:
+    import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = asked["threads"]
-        options.log_severity_level = 3
-        # Threads that wait busily would slow down the contenders beside them.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(str(path(work)), options, providers=["CPUExecutionProvider"])
-        taken = {one.name for one in session.get_inputs()}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = asked["threads"]
+    options.log_severity_level = 3
+    # Threads that wait busily would slow down the contenders beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    path = Path(asked["path"]) if asked["tool"] == "file" else _find_onnx(work, asked["tool"])
+    session = onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=asked.get("disabled", [])
+    )
+    taken = {one.name for one in session.get_inputs()}
 
-        def run(feeds: Feeds) -> object:
-            return session.run(None, {name: array for name, array in feeds.items() if name in taken})
+    def run(feeds: Feeds) -> object:
+        return session.run(None, {name: array for name, array in feeds.items() if name in taken})
 
-        return run, "optimum-onnx", f"{version('optimum-onnx')}, onnxruntime {onnxruntime.__version__}"
+    if asked["tool"] == "file":
+        return run, "onnxruntime", onnxruntime.__version__
+    return run, "optimum-onnx", f"{version('optimum-onnx')}, onnxruntime {onnxruntime.__version__}"
 
-    return opens
+
+def _find_onnx(work: Path, tool: str) -> Path:
+    return next((work / ("optimum-int8" if tool == "optimum-int8" else "optimum")).glob("*.onnx"))
 
 
-def _open_nncf(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, str]:
+def _open_openvino(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, str]:
     import openvino
 
     settings = {
@@ -162,14 +200,17 @@ def _open_nncf(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, str]:
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = openvino.Core().compile_model(work / "nncf.xml", "CPU", settings)
+    quantised = asked["tool"] == "openvino-nncf"
+    path = work / "nncf.xml" if quantised else _find_onnx(work, asked["tool"])
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
     taken = {port.get_any_name() for port in compiled.inputs}
 
     def run(feeds: Feeds) -> object:
         request = compiled.create_infer_request()
         return request.infer({name: array for name, array in feeds.items() if name in taken}, share_outputs=True)
 
-    return run, "openvino", f"{openvino.__version__.partition('-')[0]}, nncf {version('nncf')}"
+    maker = f"nncf {version('nncf')}" if quantised else f"optimum-onnx {version('optimum-onnx')}"
+    return run, "openvino", f"{openvino.__version__.partition('-')[0]}, {maker}"
 
 
 def _open_ctranslate2(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, str]:
@@ -179,8 +220,7 @@ def _open_ctranslate2(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, s
 
     def run(feeds: Feeds) -> object:
         ids = ctranslate2.StorageView.from_array(feeds["input_ids"].astype(np.int32))
-        batch, length = feeds["input_ids"].shape
-        lengths = ctranslate2.StorageView.from_array(np.full(batch, length, np.int32))
+        lengths = ctranslate2.StorageView.from_array(feeds["attention_mask"].sum(axis=1, dtype=np.int32))
         return np.array(encoder.forward_batch(ids, lengths).last_hidden_state)
 
     return run, "ctranslate2", version("ctranslate2")
@@ -189,6 +229,7 @@ def _open_ctranslate2(work: Path, asked: Mapping[str, Any]) -> tuple[Run, str, s
 _PREPARE: dict[str, Callable[[Path, Mapping[str, Any]], object]] = {
     "optimum": _export,
     "optimum-int8": _quantise_dynamically,
+    "openvino": _export,
     "openvino-nncf": _quantise_with_nncf,
     "ctranslate2": _convert_for_ctranslate2,
 }
@@ -196,8 +237,10 @@ _OPEN: dict[str, Callable[[Path, Mapping[str, Any]], tuple[Run, str, str]]] = {
     "torch": _open_torch,
     "torch-compile": _open_torch,
     "torch-bf16": _open_torch,
-    "optimum": _open_onnx(lambda work: work / "optimum" / "model.onnx"),
-    "optimum-int8": _open_onnx(lambda work: next((work / "optimum-int8").glob("*.onnx"))),
-    "openvino-nncf": _open_nncf,
+    "optimum": _open_onnx,
+    "optimum-int8": _open_onnx,
+    "openvino": _open_openvino,
+    "openvino-nncf": _open_openvino,
     "ctranslate2": _open_ctranslate2,
+    "file": _open_onnx,
 }

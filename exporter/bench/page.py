@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,15 @@ from typing import Any
 from ...runtime.errors import BvxError
 from ..documents import to_json
 from ..layout import format_bytes
-from .words import describe_machine, describe_ratio, describe_summary, find_measured, number
+from .words import (
+    describe_environment,
+    describe_machine,
+    describe_ratio,
+    describe_sorting,
+    describe_summary,
+    find_measured,
+    number,
+)
 
 __all__ = ["check_libraries", "render_page", "write_page"]
 
@@ -47,11 +55,15 @@ def render_page(document: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(home), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"number": number, "size": format_bytes, "ratio": describe_ratio}
-    machine = {name: value for name, value in document["machine"].items() if name != "noise"}
+    environment.filters |= {
+        "number": number,
+        "size": format_bytes,
+        "ratio": describe_ratio,
+        "sorting": describe_sorting,
+    }
     return environment.get_template("report.html").render(
         document=document,
-        machine=machine,
+        machine=describe_environment(document),
         conditions=describe_machine(document),
         summary=[line for line in describe_summary(document) if line != describe_machine(document)],
         cells=sorted(find_measured(document), key=lambda one: [one[name] for name in _ORDER]),
@@ -77,11 +89,15 @@ def _list_filters(document: Mapping[str, Any]) -> dict[str, list[str]]:
     cells = find_measured(document)
     measured = {cell["contender"] for cell in cells}
     known = [one for one in document["contenders"] if one["contender"] in measured]
-    return {
+    found = {
         "engine": list(dict.fromkeys(one["contender"] for one in known)),
         "precision": list(dict.fromkeys(one["precision"] for one in known)),
         "shape": list(dict.fromkeys(f"{cell['batch']}x{cell['length']}" for cell in cells)),
+        "threads": list(dict.fromkeys(str(cell["threads"]) for cell in cells)),
     }
+    if len(found["threads"]) < 2:
+        del found["threads"]
+    return found
 
 
 def _list_skipped(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -93,15 +109,25 @@ def _list_skipped(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _thin(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the charts are drawn from."""
-    precision = {one["contender"]: one["precision"] for one in document["contenders"]}
+    about = {
+        one["contender"]: {name: one[name] for name in ("precision", "model", "ours")} for one in document["contenders"]
+    }
     cells = []
     for cell in find_measured(document):
         runs = [taken for turn in cell["turns"] for taken in turn]
         step = max(1, len(runs) // _MOST_RUNS)
         kept = {name: value for name, value in cell.items() if name not in ("turns", "yardstick")}
-        cells.append({**kept, "precision": precision[cell["contender"]], "runs": runs[::step]})
-    concurrency = [{**one, "precision": precision[one["contender"]]} for one in document["concurrency"]]
-    return {"cells": cells, "concurrency": concurrency, "accuracy": document["accuracy"]}
+        cells.append({**kept, **about[cell["contender"]], "runs": runs[::step]})
+    concurrency = [{**one, **about[one["contender"]]} for one in document["concurrency"]]
+    return {"cells": cells, "concurrency": concurrency, "accuracy": list(_list_accuracies(document))}
+
+
+def _list_accuracies(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What each precision of a bundle scores: a variant was judged beside fp32, whose score is `before`."""
+    for row in document["accuracy"]:
+        same = {"model": row["model"], "metric": row["metric"]}
+        yield {**same, "precision": row["variant"].partition("/")[0], "value": row["after"]}
+        yield {**same, "precision": "fp32", "value": row["before"]}
 
 
 def _embed(data: Mapping[str, Any]) -> str:

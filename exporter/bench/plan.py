@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...runtime.errors import PlanError
 
-__all__ = ["OTHER_TOOLS", "BenchPlan", "read_numbers", "read_shapes", "read_texts"]
+__all__ = ["FEWEST_ROUNDS", "OTHER_TOOLS", "BenchPlan", "read_numbers", "read_shapes", "read_texts"]
 
 OTHER_TOOLS: dict[str, tuple[str, str]] = {
     "torch": ("fp32", "PyTorch, eager, with SDPA attention"),
@@ -17,10 +17,14 @@ OTHER_TOOLS: dict[str, tuple[str, str]] = {
     "torch-bf16": ("bf16", "PyTorch, eager, in bfloat16"),
     "optimum": ("fp32", "Optimum's ONNX export on ONNX Runtime"),
     "optimum-int8": ("int8", "the same after Optimum's dynamic quantisation"),
+    "openvino": ("fp32", "Optimum's ONNX export on OpenVINO"),
     "openvino-nncf": ("int8", "OpenVINO with NNCF's post-training quantisation (SmoothQuant, bias correction)"),
     "ctranslate2": ("int8", "CTranslate2 in int8"),
 }
 """What --against may name: its precision, and what it is."""
+
+FEWEST_ROUNDS = 5
+"""Turns of which an interval can be made."""
 
 _LONGEST = 1 << 20
 
@@ -29,9 +33,9 @@ _LONGEST = 1 << 20
 class BenchPlan:
     """What was asked for.
 
-    `rounds` is how many turns each engine gets at each shape, `seconds` how long each level of concurrency lasts; `pin`
-    binds each engine's process to as many cores as it has threads. `peers` is the folder of the environment with the
-    other tools, None for where it is looked for.
+    `rounds` is how many turns each engine gets at each shape, at most where `minutes` limit the whole; `seconds` is how
+    long each level of concurrency lasts. `pin` binds each engine's process to as many cores as it has threads. `peers`
+    is the folder of the environment with the other tools, None for where it is looked for.
     """
 
     bundles: tuple[str, ...]
@@ -43,6 +47,7 @@ class BenchPlan:
     texts: tuple[str, ...] = ()
     concurrency: tuple[int, ...] = ()
     rounds: int = 30
+    minutes: float = 0.0
     seconds: float = 2.0
     baseline: str = ""
     pin: bool = False
@@ -73,8 +78,10 @@ def _find_faults(plan: BenchPlan) -> Sequence[str]:
             faults.append(f"{name} names one twice.")
     if any(not 1 <= number <= 1024 for number in (*plan.threads, *plan.concurrency)):
         faults.append("--threads and --concurrency take numbers from 1 to 1024.")
-    if plan.rounds < 5:
-        faults.append("--rounds is less than 5, of which no interval can be made.")
+    if plan.rounds < FEWEST_ROUNDS:
+        faults.append(f"--rounds is less than {FEWEST_ROUNDS}, of which no interval can be made.")
+    if plan.minutes < 0:
+        faults.append("--minutes is less than 0.")
     return faults
 
 

@@ -4,12 +4,11 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const home = document.getElementById("figures");
   const form = document.getElementById("filters");
-  const names = [...new Set(data.cells.map((cell) => cell.contender))];
-  const threads = [...new Set(data.cells.map((cell) => cell.threads))];
   const shapeOf = (cell) => `${cell.batch}x${cell.length}`;
   const shapes = [...new Set(data.cells.map(shapeOf))];
-  const several = threads.length > 1;
-  const series = (cell) => (several ? `${cell.contender}, ${cell.threads}T` : cell.contender);
+  const threads = [...new Set(data.cells.map((cell) => cell.threads))];
+  const onThreads = (count) => (threads.length > 1 ? `, ${count} thread${count === 1 ? "" : "s"}` : "");
+  const series = (cell) => cell.contender;
   const allSeries = [...new Set(data.cells.map(series))];
   const show = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
@@ -82,48 +81,60 @@
         y: { field: "share", type: "quantitative", title: "share of runs that are done", axis: { format: "%" } }, color: colour(range) },
     };
   }
-  function pareto(cells, range) {
-    const value = (row) => row.value;
-    const rows = cells.flatMap((cell) => data.accuracy.filter((row) => row.variant.split("/")[0] === cell.precision && cell.contender.includes(cell.precision) && typeof value(row) === "number")
-      .map((row) => ({ ...cell, series: series(cell), accuracy: value(row) })));
-    if (!rows.length) return null;
+  function pareto(rows, range) {
     return {
-      width: 380, height: 260, data: { values: rows }, mark: { type: "point", filled: true, size: 110 },
-      encoding: { x: milliseconds("p50", { scale: { type: "log" } }), y: { field: "accuracy", type: "quantitative", scale: { zero: false } }, color: colour(range), shape: { field: "precision" } },
+      width: 380, height: 260, data: { values: rows.map((row) => ({ ...row, series: series(row) })) },
+      layer: [
+        { mark: { type: "rule", strokeWidth: 1.5 }, encoding: { x: { field: "low", type: "quantitative", title: "milliseconds" }, x2: { field: "high" } } },
+        { mark: { type: "point", filled: true, size: 110, opacity: 1 }, encoding: { x: milliseconds("p50", { scale: { zero: false, padding: 12 } }), shape: { field: "precision", type: "nominal", title: null },
+          tooltip: [{ field: "series", title: "engine" }, { field: "p50", format: ".3~g", title: "p50, ms" }, { field: "accuracy", format: ".4f", title: rows[0].metric }] } },
+      ],
+      encoding: { y: { field: "accuracy", type: "quantitative", title: rows[0].metric, scale: { zero: false, padding: 12 } }, color: colour(range) },
     };
   }
 
+  const accuracyOf = (cell) => data.accuracy.find((row) => cell.ours && row.model === cell.model && row.precision === cell.precision);
+  const list = (rows, words) => rows.map(words).join("; ");
+
   function figures(cells, atOnce, range) {
+    return threads.flatMap((count) => {
+      const own = cells.filter((cell) => cell.threads === count);
+      const crowd = atOnce.filter((row) => row.threads === count);
+      return [...medians(own, range), ...curves(own, range), ...crowds(crowd, range), ...distributions(own, range), ...tradeoffs(own, range)]
+        .map(([title, ...rest]) => [`${title}${onThreads(count)}`, ...rest]);
+    });
+  }
+  function perShape(cells, make) {
+    return shapes.map((shape) => [shape, cells.filter((cell) => shapeOf(cell) === shape)]).filter(([, here]) => here.length).map(([shape, here]) => make(shape, here));
+  }
+  const medians = (cells, range) => perShape(cells, (shape, here) => [`Median at ${shape}`, "with its 95 % interval; shorter is faster", bars(here, range),
+    list(here, (cell) => `${series(cell)} ${show(cell.p50)}`)]);
+  const distributions = (cells, range) => perShape(cells, (shape, here) => [`Distribution at ${shape}`, "share of runs done by a time; steeper is steadier", distribution(here, range),
+    list(here, (cell) => `${series(cell)}: half within ${show(cell.p50)}, 99 % within ${show(cell.p99)}`)]);
+  function curves(cells, range) {
     const found = [];
-    for (const shape of shapes) {
-      const here = cells.filter((cell) => shapeOf(cell) === shape);
-      if (!here.length) continue;
-      found.push([`Median at ${shape}`, "with its 95 % interval; shorter is faster", bars(here, range),
-        here.map((cell) => `${series(cell)} ${show(cell.p50)}`).join("; ")]);
-    }
     for (const [field, other, title] of [["length", "batch", "length in tokens"], ["batch", "length", "batch"]]) {
       for (const fixed of new Set(cells.map((cell) => cell[other]))) {
         const here = cells.filter((cell) => cell[other] === fixed);
         if (new Set(here.map((cell) => cell[field])).size < 2) continue;
-        found.push([`Latency against ${field}`, `${other} ${fixed}; both axes are logarithmic`, lines(here, field, title, range), here.map((cell) => `${series(cell)} at ${cell[field]}: ${show(cell.p50)}`).join("; ")]);
+        found.push([`Latency against ${field}, ${other} ${fixed}`, "both axes are logarithmic; dashes tell precisions apart", lines(here, field, title, range), list(here, (cell) => `${series(cell)} at ${cell[field]}: ${show(cell.p50)}`)]);
       }
     }
-    if (atOnce.length) found.push(["Throughput against concurrency", `${shapeOf(atOnce[0])}; higher is better`, throughput(atOnce, range), atOnce.map((row) => `${series(row)}, ${row.level} at once: ${show(row.texts_per_second)} texts per second`).join("; ")]);
-    for (const shape of shapes) {
-      const here = cells.filter((cell) => shapeOf(cell) === shape);
-      if (here.length) found.push([`Distribution at ${shape}`, "share of runs done by a time; steeper is steadier", distribution(here, range), here.map((cell) => `${series(cell)}: half within ${show(cell.p50)}, 99 % within ${show(cell.p99)}`).join("; ")]);
-    }
-    const shape = cells.length ? shapeOf(cells[0]) : "";
-    const spec = data.accuracy.length ? pareto(cells.filter((cell) => shapeOf(cell) === shape), range) : null;
-    if (spec) found.push(["Accuracy against latency", `${shape}; the best are at the upper left`, spec, "The tables below have both."]);
     return found;
   }
+  const crowds = (rows, range) => (rows.length ? [["Throughput against concurrency", `${shapeOf(rows[0])}; higher is better`, throughput(rows, range),
+    list(rows, (row) => `${series(row)}, ${row.level} at once: ${show(row.texts_per_second)} texts per second`)]] : []);
+  const tradeoffs = (cells, range) => perShape(cells.filter(accuracyOf), (shape, here) => {
+    const rows = here.map((cell) => ({ ...cell, accuracy: accuracyOf(cell).value, metric: accuracyOf(cell).metric }));
+    return [`Accuracy against latency at ${shape}`, "the best are at the upper left; accuracy as the bundle's manifest says", pareto(rows, range),
+      list(rows, (row) => `${series(row)}: ${row.metric} ${row.accuracy.toFixed(4)}, ${show(row.p50)}`)];
+  }).slice(0, 1);
 
   let turn = 0;
   async function draw() {
     const mine = ++turn;
     const chosen = wanted();
-    const fits = (cell) => chosen.engine.has(cell.contender) && chosen.precision.has(cell.precision) && (cell.level !== undefined || chosen.shape.has(shapeOf(cell)));
+    const fits = (cell) => chosen.engine.has(cell.contender) && chosen.precision.has(cell.precision) && (cell.level !== undefined || chosen.shape.has(shapeOf(cell))) && (!chosen.threads || chosen.threads.has(String(cell.threads)));
     const cells = data.cells.filter(fits);
     const { range, config } = scheme();
     const made = [];
@@ -142,8 +153,8 @@
     home.replaceChildren(...made);
     const byName = Object.fromEntries(data.cells.map((cell) => [cell.contender, cell.precision]));
     for (const row of document.querySelectorAll("tr[data-engine]")) {
-      const { engine, shape } = row.dataset;
-      row.hidden = !chosen.engine.has(engine) || (engine in byName && !chosen.precision.has(byName[engine])) || (shape !== undefined && !chosen.shape.has(shape));
+      const { engine, shape, threads: count } = row.dataset;
+      row.hidden = !chosen.engine.has(engine) || (engine in byName && !chosen.precision.has(byName[engine])) || (shape !== undefined && !chosen.shape.has(shape)) || (count !== undefined && chosen.threads && !chosen.threads.has(count));
     }
     document.getElementById("announcement").textContent = `${cells.length} of ${data.cells.length} cells shown.`;
     document.body.dataset.drawn = String(turn);

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from ...runtime.latency import time_runs, warm_up
 
-__all__ = ["Feeds", "Run", "main", "make_feeds", "peak_bytes", "serve"]
+__all__ = ["Feeds", "Opened", "Reader", "Run", "main", "make_feeds", "peak_bytes", "serve"]
 
 Feeds = dict[str, NDArray[np.int64]]
 Run = Callable[[Feeds], object]
+Reader = Callable[[list[str], int], Mapping[str, Any]]
+"""Reads texts in batches of so many: milliseconds for the `whole` and to `tokenise`, and their `tokens`."""
 
 
 def main() -> None:
@@ -48,7 +50,8 @@ def main() -> None:
         else:
             from .other_tools import open_tool as opens
         opened = opens(asked)
-        tell({"ready": {**opened.facts, "load": 1e3 * (time.perf_counter() - began), "cores": _affinity()}})
+        facts = {**opened.facts, "reads": opened.texts is not None}
+        tell({"ready": {**facts, "load": 1e3 * (time.perf_counter() - began), "cores": _affinity()}})
     except Exception as error:  # noqa: BLE001  whatever keeps a tool from starting is said in the report
         tell({"failed": _words(error)})
         return
@@ -72,7 +75,7 @@ class Opened:
         names: tuple[str, ...],
         vocabulary: int,
         facts: Mapping[str, Any],
-        texts: Callable[[list[str], int], Mapping[str, Any]] | None = None,
+        texts: Reader | None = None,
     ) -> None:
         self.run, self.names, self.vocabulary, self.facts, self.texts = run, names, vocabulary, facts, texts
 
@@ -84,7 +87,7 @@ def serve(opened: Opened, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"bytes": peak_bytes()}
     if kind == "texts":
         if opened.texts is None:
-            raise ValueError("only bundles read texts")
+            raise ValueError("it does not read texts")
         return dict(opened.texts(asked["texts"], asked["batch"]))
     feeds = make_feeds(opened.names, asked["batch"], asked["length"], opened.vocabulary)
     if kind == "warm":

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..layout import Block, Table, format_bytes
 from .compare import Change
-from .words import describe_ratio, describe_summary, find_measured, number, show_shape
+from .words import describe_ratio, describe_sorting, describe_summary, find_measured, number, show_shape
 
 __all__ = ["describe_changes", "view_bench", "view_changes"]
 
@@ -31,10 +31,11 @@ def view_bench(document: Mapping[str, Any], written: Sequence[str]) -> Iterator[
                 number(one["texts_per_second"]),
                 number(one["tokens_per_second"]),
                 f"{100 * one['tokenise'] / one['milliseconds']:.0f} %",
+                describe_sorting(one),
             )
             for one in document["texts"]
         )
-        columns = ("engine", "threads", "texts/s", "tokens/s", "tokenisation")
+        columns = ("engine", "threads", "texts/s", "tokens/s", "tokenisation", "beside padded batches")
         yield Table(f"{document['texts'][0]['texts']} texts, from strings to answers", columns, rows)
     if document["concurrency"]:
         rows = tuple(

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["describe_machine", "describe_ratio", "describe_summary", "find_measured", "number", "show_shape"]
+__all__ = [
+    "describe_environment",
+    "describe_machine",
+    "describe_ratio",
+    "describe_sorting",
+    "describe_summary",
+    "find_measured",
+    "number",
+    "show_shape",
+]
 
 
 def describe_summary(document: Mapping[str, Any]) -> Iterator[str]:
@@ -59,12 +68,37 @@ def describe_machine(document: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
+def describe_environment(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The machine line by line: what it is, and how steady it was."""
+    machine, asked = document["machine"], document["asked"]
+    noise = machine["noise"]
+    rows = [(name, str(value)) for name, value in machine.items() if name != "noise"]
+    pinned = "each process bound to as many cores as it has threads" if asked["pinned"] else "no process bound to cores"
+    rows.append(("pinning", pinned))
+    if noise["spread"] is not None:
+        rows.append(("load afterwards", str(noise["load"])))
+        rows.append(("taken by the host", "not told" if noise["steal"] is None else f"{100 * noise['steal']:.1f} %"))
+        rows.append(
+            (
+                "noise",
+                f"hashing 1 MiB between the turns took {noise['yardstick']:.2f} ms (median), and in one of ten cases "
+                f"{100 * noise['spread']:.0f} % longer or more",
+            )
+        )
+    return rows
+
+
 def describe_ratio(cell: Mapping[str, Any]) -> str:
     """How a cell stands beside the baseline's: `1.42 times as fast (1.38 to 1.45)`."""
     if cell.get("verdict") in ("baseline", "", None):
         return str(cell.get("verdict") or "")
     span = f"{cell['ratio']:.2f} ({cell['ratio_low']:.2f} to {cell['ratio_high']:.2f})"
     return f"{span}, no difference" if cell["verdict"] == "no difference" else f"{span} times as fast"
+
+
+def describe_sorting(texts: Mapping[str, Any]) -> str:
+    """How a bundle's texts/s stand beside batches as they come, padded to their longest text: `2.1 times`."""
+    return f"{texts['padded'] / texts['milliseconds']:.2f} times" if texts.get("padded") else ""
 
 
 def find_measured(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

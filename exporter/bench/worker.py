@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from .contenders import Contender
 __all__ = ["ToolFailed", "Worker"]
 
 _LAST_WORDS = 300
+
+_PATIENCE = 600.0
+"""Seconds that an answer may take: compiling for a shape takes a minute, and what takes longer than this hangs."""
 
 
 class ToolFailed(BvxError):
@@ -76,6 +80,10 @@ class Worker:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        # Every line answers one that was asked, so that none waits in the buffer.
+        if not select.select([self._process.stdout], [], [], _PATIENCE)[0]:
+            self._process.kill()
+            raise ToolFailed(f"It did not answer within {_PATIENCE:.0f} s.")
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()

@@ -59,7 +59,10 @@ def bench(
     concurrency: Annotated[
         str | None, Option(metavar="N,…", help="Measure so many calls at once, at the first shape.")
     ] = None,
-    rounds: Annotated[int, Option(help="Turns of each engine at each shape.")] = 30,
+    rounds: Annotated[int, Option(help="Turns of each engine at each shape, at most.")] = 30,
+    minutes: Annotated[
+        float, Option(help="Choose the turns so that the measuring lasts about so long; 0: as long as it takes.")
+    ] = 0.0,
     pin: Annotated[bool, Option("--pin", help="Bind each engine to as many cores as it has threads.")] = False,
     out: Annotated[Path | None, Option(metavar="FILE", help="Write the report, one HTML page.")] = None,
     json_file: Annotated[
@@ -101,6 +104,7 @@ def bench(
             texts=read_texts(texts) if texts else (),
             concurrency=read_numbers(concurrency or "", "--concurrency"),
             rounds=rounds,
+            minutes=minutes,
             baseline=baseline or "",
             pin=pin,
             peers=str(peers) if peers else None,

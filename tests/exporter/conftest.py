@@ -292,6 +292,7 @@ def make_document():
                 "shapes": [list(shape) for shape in shapes],
                 "threads": [1],
                 "rounds": turns,
+                "minutes": 0.0,
                 "against": [],
                 "pinned": False,
             },
@@ -325,6 +326,7 @@ def make_document():
             "models": [],
             "parity": [],
             "accuracy": [],
+            "engines": [],
         }
 
     return make

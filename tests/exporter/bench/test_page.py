@@ -12,7 +12,7 @@ pytest.importorskip("vl_convert", reason="the report's library is not installed:
 
 from bvx.exporter.bench.page import render_page
 
-ENGINES = {"bvx onnxruntime fp32": 10.0, "bvx openvino fp32": 12.0, "torch": 8.0}
+ENGINES = {"bvx onnxruntime fp32": 10.0, "bvx openvino int8": 12.0, "torch": 8.0}
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
@@ -38,6 +38,16 @@ def document(make_document):
         | {"p50": 1.0, "p99": 2.0}
         for name in ENGINES
         for level in (1, 4)
+    ]
+    made["accuracy"] = [
+        {"model": "a.bvx", "variant": "int8/cpu", "metric": "spearman", "before": 0.86, "after": 0.85, "low": -0.02}
+        | {"high": 0.0, "changed": 3, "compared": 1000, "unit": "orders", "examples": 50, "source": "dev.csv"}
+    ]
+    layer = {"name": "layer.0.attention", "kind": "kgen", "inputs": ["Half"], "outputs": ["Half"]}
+    audit = {"kernels": 69, "kernels_per_layer": 11.0, "attentions": 6, "attentions_fused": 6, "layers": [layer]}
+    made["engines"] = [
+        {"model": "a.bvx", "variant": "fp16/tensorrt", "engine": "tensorrt-rtx", "version": "1.7", "gpus": ["sm_89"]}
+        | {"audit": audit}
     ]
     made["contenders"].append(
         {**made["contenders"][0], "contender": "absent </script><b>", "skipped": "<i>not here</i>"}
@@ -72,6 +82,15 @@ def test_every_cell_is_in_a_table_and_can_be_filtered(page, document):
         assert f'value="{name}" checked' in page
 
 
+def test_the_layers_of_compiled_engines_and_the_accuracy_are_tables(page):
+    assert "69 kernels (11.0 a layer), 6 of 6 attentions fused" in page and "layer.0.attention" in page
+    assert "-0.0100 (-0.0200 to +0.0000)" in page and "3 of 1,000 orders" in page
+
+
+def test_the_environment_says_how_steady_the_machine_was(page):
+    assert "no process bound to cores" in page and "4 % longer or more" in page
+
+
 def test_an_incomplete_document_says_so_first(document):
     assert "INCOMPLETE" in render_page({**document, "complete": False})
 
@@ -85,7 +104,8 @@ def test_a_browser_draws_every_chart_with_words_for_those_who_do_not_see_it(page
     drawn = without_scripts(done.stdout)
     assert 'data-drawn="1"' in drawn and "data-failed" not in drawn
     assert "Uncaught" not in done.stderr
-    # Two bars, two distributions and the throughput; shapes that differ in both batch and length make no line.
-    assert drawn.count("<figure>") == drawn.count("<svg") == 5
+    # Two bars, two distributions, the throughput and accuracy; shapes that differ in both batch and length are no line.
+    assert drawn.count("<figure>") == drawn.count("<svg") == 6
+    assert "Accuracy against latency at 1x16" in drawn
     assert "6 of 6 cells shown" in drawn
     assert re.search(r'aria-label="Median at 1x16[^"]*torch \d', drawn)
