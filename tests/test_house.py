@@ -71,7 +71,7 @@ DOORS = {
 
 OTHER_TOOLS = "exporter/bench/other_tools.py"
 """Run by the Python of another environment, and only there; it may import what is measured beside bvx."""
-MEASURED_BESIDE = {"ctranslate2", "nncf", "onnxruntime", "openvino", "optimum", "torch", "transformers"}
+MEASURED_BESIDE = {"ctranslate2", "nncf", "onnxruntime", "openvino", "optimum", "tokenizers", "torch", "transformers"}
 
 SPEAKING_OR_EXITING = {
     *("print", "input", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"),
