@@ -7,7 +7,7 @@ from typing import Any
 
 from .layout import Block, Table, format_bytes
 
-__all__ = ["view_build", "view_engines", "view_layers"]
+__all__ = ["view_build", "view_choices", "view_choosing", "view_engines", "view_layers"]
 
 
 def view_build(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -15,6 +15,31 @@ def view_build(document: Mapping[str, Any]) -> Iterator[Block]:
     yield from view_engines(document["engines"], f"Built by {document['engine']} {document['version']}")
     for one in document["engines"]:
         yield f"{one['variant']}: {one['file']}"
+
+
+def view_choosing(document: Mapping[str, Any]) -> Iterator[Block]:
+    """`bvx build --engine cpu`: what was measured, and what `auto` takes from now on."""
+    installed = ", ".join(f"{name} {version}" for name, version in document["installed"].items()) or "none"
+    if len(document["installed"]) < 2:
+        yield f"Engines for the CPU: {installed}. There is nothing to choose, so nothing was measured."
+        return
+    yield f"Measured {installed}."
+    yield from view_choices(document["choices"])
+    yield f"Kept in {document['file']}."
+
+
+def view_choices(choices: list[Mapping[str, Any]]) -> Iterator[Block]:
+    """A row for each variant and number of threads: the engine, and the medians that it was chosen by."""
+    rows = []
+    for one in choices:
+        times = (
+            f"{engine} " + ", ".join(f"{shape} {taken:.1f}" for shape, taken in shapes.items())
+            for engine, shapes in one["milliseconds"].items()
+        )
+        rows.append((one["variant"], str(one["threads"]), one["engine"], "; ".join(times)))
+    if rows:
+        columns = ("variant", "threads", "engine", "medians in ms")
+        yield Table('Measured here: what engine="auto" takes', columns, tuple(rows))
 
 
 def view_engines(engines: list[Mapping[str, Any]], title: str = "Engines") -> Iterator[Block]:

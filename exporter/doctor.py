@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..runtime.choices import list_choices
 from ..runtime.machine import allowed_cores, cpu_features
 from .versions import ENGINES, find_providers, find_version
 
@@ -105,6 +107,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
         "cores": {"allowed": allowed_cores(), "present": os.cpu_count() or 1},
         "memory": find_memory(),
         "gpu": find_gpu(),
+        "choices": [asdict(choice) for choice in list_choices()],
         "environment": {
             name: {"value": "(set)" if name in _SECRET else environment[name], "meaning": meaning}
             for name, meaning in _VARIABLES.items()

@@ -21,7 +21,7 @@ from .seal import check_target, publish, staging
 from .tensorrt import ENGINES, BuildOptions, Plan, build_plan, choose_profiles
 from .tensorrt.library import Library, open_library
 
-__all__ = ["BuildRequest", "build_engines", "describe_engines"]
+__all__ = ["BuildRequest", "build_engines", "check_for_cpu", "describe_engines"]
 
 _TARGET = "tensorrt"
 _RANGES = "ranges.safetensors"
@@ -86,6 +86,15 @@ def build_engines(request: BuildRequest, progress: Progress | None = None) -> di
             for (engine, plan), place in rows
         ],
     }
+
+
+def check_for_cpu(request: BuildRequest) -> None:
+    """Raises PlanError where more was typed than a CPU's engines have: bundle and precision."""
+    if request != BuildRequest(request.bundle, request.engine, request.precision):
+        raise PlanError(
+            "Nothing is built for a CPU; its engines are measured on this machine.",
+            "Leave out every option but --precision, or build with --engine tensorrt.",
+        )
 
 
 def describe_engines(bundle: Bundle) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..runtime.bundle import Bundle
+from ..runtime.choices import find_choices
 from ..runtime.external_data import external_locations
 from ..runtime.manifest import Manifest, Variant
 from ..runtime.parity import ParityReport
@@ -38,6 +39,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "tradeoff": [dict(row) for row in manifest.tradeoff],
         "passes": {key: [dataclasses.asdict(log) for log in logs] for key, logs in manifest.passes.items()},
         "tools": dict(manifest.tools),
+        "choices": [dataclasses.asdict(choice) for choice in find_choices(bundle)],
         "files": {"count": len(manifest.files), "bytes": sum(entry.bytes for entry in manifest.files)},
     }
 

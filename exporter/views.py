@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .accuracy_views import name_changes, name_latency, view_calibration, view_recommendation, view_tradeoff
+from .build_views import view_choices
 from .layout import Block, Table, Verbatim, format_bytes, shorten
 
 __all__ = [
@@ -49,6 +50,7 @@ def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
         yield from _view_parity(f"Parity of {variant['key']} with PyTorch{_name_place(variant)}", variant["parity"])
         if variant["kept"]:
             yield Table(f"Kept in higher precision in {variant['key']}", (), tuple(variant["kept"].items()))
+    yield from view_choices(document["choices"])
     yield from view_calibration(document)
     yield from _view_passes(document["passes"])
 
@@ -148,6 +150,9 @@ def view_doctor(document: Mapping[str, Any]) -> Iterator[Block]:
         (),
         tuple((name, "yes" if one["present"] else "no", one["meaning"]) for name, one in cpu["features"].items()),
     )
+    chosen = [(one["bundle"], one["variant"], str(one["threads"]), one["engine"]) for one in document["choices"]]
+    if chosen:
+        yield Table("Engines that were measured", ("bundle", "variant", "threads", "engine"), tuple(chosen))
     if document["environment"]:
         rows = tuple((name, one["value"], one["meaning"]) for name, one in document["environment"].items())
         yield Table("Environment", (), rows)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from .bundle import MANIFEST, Bundle
 from .errors import BundleError
@@ -17,7 +16,7 @@ from .json_reader import parse_json
 from .manifest import EngineFile
 from .manifest_json import read_engine, to_plain
 
-__all__ = ["cache_folder", "engine_folder", "find_engines", "store_engine", "timing_cache"]
+__all__ = ["cache_folder", "engine_folder", "find_engines", "store_engine", "timing_cache", "write_in_one_step"]
 
 
 def cache_folder() -> Path:
@@ -46,8 +45,10 @@ def store_engine(bundle: Bundle, engine: EngineFile, data: bytes) -> Path:
     folder = engine_folder(bundle)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / Path(engine.file).name
-    _write(path, data)
-    _write(path.with_suffix(".json"), json.dumps(to_plain(replace(engine, file=path.name)), indent=1).encode())
+    write_in_one_step(path, data)
+    write_in_one_step(
+        path.with_suffix(".json"), json.dumps(to_plain(replace(engine, file=path.name)), indent=1).encode()
+    )
     return path
 
 
@@ -64,8 +65,10 @@ def find_engines(bundle: Bundle) -> Iterator[tuple[EngineFile, Path]]:
                 yield engine, path
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_in_one_step(path: Path, data: bytes) -> None:
     """Whoever reads `path` meanwhile sees the old file or the new one."""
+    from tempfile import NamedTemporaryFile  # only writing needs it, and a cold start only reads
+
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:

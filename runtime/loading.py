@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .agreement import check_agreement
 from .bundle import Bundle
+from .choices import choose_measured
 from .encoder import Encoder
 from .engines import find_engine, open_engine
 from .errors import BvxError, ParityFailed, PlanError
@@ -34,10 +35,11 @@ def load(
     What comes back is of the task's own class, such as `bvx.TextClassifier`; `bvx.TextClassifier.load` is the same for
     bundles of that task alone, and tells a type checker which class it is.
 
-    `precision` is one that the bundle has, None its first. `engine` is "auto" or an engine's name. `threads` are None
-    for as many as the container may use; `spin` lets them wait busily, which takes whole cores and answers sooner.
-    The weights of other variants are not read. `check_hashes=False` leaves out hashing large files altogether, which
-    may dominate a cold start.
+    `precision` is one that the bundle has, None its first. `engine` is an engine's name, or "auto": what `bvx build
+    --engine cpu` measured to be the fastest on this machine, else the first of `bvx.runtime.engines.ENGINES` that is
+    installed. `threads` are None for as many as the container may use; `spin` lets them wait busily, which takes whole
+    cores and answers sooner. The weights of other variants are not read. `check_hashes=False` leaves out hashing large
+    files altogether, which may dominate a cold start.
 
     A process that forks loads in the child, not before: the engine's threads do not survive a fork, so that a model
     loaded before answers nothing in the child (on onnxruntime with `threads=1` it does). Such a model may be closed or
@@ -62,6 +64,8 @@ def load(
     if check_hashes:
         bundle.check_weights(variant.file)
     cores = threads or allowed_cores()
+    if engine == "auto" and target == "cpu":
+        name = choose_measured(bundle, variant, cores) or name
     tokenizer = Tokenizer(bundle.path("tokenizer.json"), manifest.max_length, cores) if manifest.tokenizer else None
     head = open_head(manifest.task, manifest.head, tokenizer) if tokenizer else None
     session = open_engine(name, bundle.path(variant.file), variant, cores, spin)

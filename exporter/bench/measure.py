@@ -61,7 +61,7 @@ def measure_contenders(
 
 def _prepare(contenders: Sequence[Contender], environment: Mapping[str, str], progress: Progress) -> dict[str, str]:
     failed: dict[str, str] = {}
-    todo = {one.name: one for one in contenders if one.tool in PREPARED and not one.skipped}
+    todo = {one.name: one for one in contenders if one.request["tool"] in PREPARED and not one.skipped}
     if todo:
         progress.stage("Preparing the other tools", len(todo))
     for name, one in todo.items():

@@ -17,7 +17,8 @@ __all__ = ["build"]
 def build(
     bundle: Folder,
     engine: Annotated[
-        str, Option(metavar="NAME", help="tensorrt builds for the GPU here; tensorrt-rtx needs none.")
+        str,
+        Option(metavar="NAME", help="tensorrt builds for the GPU here; tensorrt-rtx needs none; cpu measures engines."),
     ] = ("tensorrt"),
     precision: Annotated[str | None, Option(metavar="NAME,…", help="[default: all that the bundle has]")] = None,
     profile: Annotated[
@@ -43,11 +44,15 @@ def build(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> Work:
-    """Build a bundle's engines. They go to this machine's cache, or with --embed into a new bundle; no torch needed."""
+    """Build a bundle's engines. They go to this machine's cache, or with --embed into a new bundle; no torch needed.
+
+    With --engine cpu the installed engines are measured, and the fastest kept for loading with engine "auto".
+    """
 
     def work(shell: Shell) -> int:
-        from ..build_views import view_build
-        from ..engines import BuildRequest, build_engines
+        from ..build_views import view_build, view_choosing
+        from ..choosing import choose_engines
+        from ..engines import BuildRequest, build_engines, check_for_cpu
 
         folder = Path(bundle)
         place = out or (folder.with_name(f"{folder.name.removesuffix('.bvx')}-built.bvx") if embed else None)
@@ -59,10 +64,14 @@ def build(
         )  # fmt: skip
         try:
             with shell.watching():
-                document = build_engines(request, shell)
+                if engine == "cpu":
+                    check_for_cpu(request)
+                    document = choose_engines(bundle, precision, shell)
+                else:
+                    document = build_engines(request, shell)
         except KeyboardInterrupt as error:
             raise Interrupted("Interrupted; nothing was written.") from error
-        shell.answer(document, view_build(document))
+        shell.answer(document, view_choosing(document) if engine == "cpu" else view_build(document))
         return 0
 
     return work
