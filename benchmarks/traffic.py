@@ -1,9 +1,9 @@
-"""Sentences of mixed length: what sorting them by length inside the model saves, beside padding batches as they come.
+"""Sentences of mixed length: what cutting batches by length saves, beside padding each batch to its longest text.
 
-    python benchmarks/traffic.py BUNDLE TEXTS [--count 512] [--batch 64] [--engine auto] [--threads 1]
+    python benchmarks/traffic.py BUNDLE TEXTS [--count 512] [--batch 64] [--precision int8] [--threads 1]
 
 TEXTS has a paragraph a line, as WikiText has; it is cut into sentences. Times are the process's own processor time, so
-that other work on the machine does not count; that both give the same answers is checked.
+that other work on the machine does not count, medians of runs in turns; that all give the same answers is checked.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import bvx
+from bvx.runtime import encoder
 
 __all__ = ["read_sentences"]
+
+
+WAYS = ("padded to the longest", "a call for each batch", "one call for all")
 
 
 def main() -> None:
@@ -27,29 +33,48 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--count", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
-    sentences = read_sentences(asked.texts.read_text(encoding="utf-8"), asked.count)
-    with bvx.load(asked.bundle, engine=asked.engine, threads=asked.threads) as model:
-        size, taken, answers = asked.batch, {}, {}
+    sentences, size = read_sentences(asked.texts.read_text(encoding="utf-8"), asked.count), asked.batch
+    with bvx.load(asked.bundle, precision=asked.precision, engine=asked.engine, threads=asked.threads) as model:
         batches = [sentences[start : start + size] for start in range(0, len(sentences), size)]
-        for name in ("as they come", "sorted inside"):
-            model(sentences[:2], truncate=True)
+        taken: dict[str, list[float]] = {name: [] for name in (*WAYS, "tokenised")}
+        answers = {}
+        model(sentences[:2], truncate=True)
+        for _ in range(asked.rounds):
+            for name in WAYS:
+                began = time.process_time()
+                answers[name] = np.stack(answer(model, name, sentences if name == WAYS[2] else batches, size))
+                taken[name].append(time.process_time() - began)
             began = time.process_time()
-            if name == "as they come":
-                found = [one for batch in batches for one in model(batch, truncate=True, batch_size=size)]
-            else:
-                found = model(sentences, truncate=True, batch_size=size)
-            taken[name], answers[name] = time.process_time() - began, np.stack(found)
-        apart = np.abs(answers["as they come"] - answers["sorted inside"]).max()
-        padded = sum(model.tokenize(batch, truncate=True)["input_ids"].size for batch in batches)
-        tokens = sum(int(model.tokenize(batch, truncate=True)["attention_mask"].sum()) for batch in batches)
-        print(f"{len(sentences)} sentences, batches of {size}, {model.engine.name} {model.variant.key}")
-        print(f"{tokens} tokens; padded as they come: {padded} ({padded / tokens:.2f} times)")
-        for name, seconds in taken.items():
-            print(f"{name}: {seconds:.2f} s of processor time, {len(sentences) / seconds:.0f} texts/s")
-        print(f"{taken['as they come'] / taken['sorted inside']:.2f} times as many; answers at most {apart:.1e} apart")
+            arrays = [model.tokenize(batch, truncate=True) for batch in batches]
+            taken["tokenised"].append(time.process_time() - began)
+        padded = sum(one["input_ids"].size for one in arrays)
+        tokens = sum(int(one["attention_mask"].sum()) for one in arrays)
+        print(f"{len(sentences)} sentences in batches of {size}, {model.engine.name} {model.variant.key},")
+        print(f"{asked.threads} thread(s); {tokens} tokens, padded {padded} ({padded / tokens:.2f} times)\n")
+    seconds = {name: statistics.median(times) for name, times in taken.items()}
+    print("| | texts/s | times as many | tokenising |\n|---|---|---|---|")
+    for name in WAYS:
+        apart = np.abs(answers[name] - answers[WAYS[0]]).max()
+        assert apart < 1e-3, f"{name}: answers are {apart} apart"
+        rate, share = len(sentences) / seconds[name], seconds["tokenised"] / seconds[name]
+        print(f"| {name} | {rate:.0f} | {seconds[WAYS[0]] / seconds[name]:.2f} | {share:.1%} |")
+
+
+def answer(model: Any, way: str, batches: Any, size: int) -> list[Any]:
+    """The answers to all sentences."""
+    if way == WAYS[2]:
+        found: list[Any] = model(batches, truncate=True, batch_size=size)
+        return found
+    own, encoder._RUN_COST = encoder._RUN_COST, 10**9 if way == WAYS[0] else encoder._RUN_COST
+    try:
+        return [one for batch in batches for one in model(batch, truncate=True, batch_size=size)]
+    finally:
+        encoder._RUN_COST = own
 
 
 def read_sentences(text: str, count: int) -> list[str]:

@@ -25,6 +25,10 @@ _BUDGET = 2**26
 """The most elements that one batch's output may have (256 MB of fp32): RoBERTa's fill-mask logits for 32 texts of 512
 tokens would be 3.3 GB."""
 
+_RUN_COST = 16
+"""What a run on a CPU costs beside its tokens, in tokens and for each thread: of MiniLM what 5 to 9 tokens take, and
+small batches keep several threads less busy (docs/cpu.md). A GPU wants few and large batches instead."""
+
 Texts = str | Iterable[str]
 
 
@@ -220,7 +224,9 @@ class Encoder:
         owners = [number for number, sequences in enumerate(inputs) for _ in sequences]
         parts: list[Any] = [None] * len(owners)
         sequences = [tokens for sequences in inputs for tokens in sequences]
-        for batch in split(sequences, reader.info, batch_size, self._elements_per_token(head.outputs), _BUDGET):
+        elements = self._elements_per_token(head.outputs)
+        run_cost = _RUN_COST * self._engine.threads if self._variant.target == "cpu" else None
+        for batch in split(sequences, reader.info, batch_size, elements, _BUDGET, run_cost):
             outputs = self._run_batch(batch, head.outputs)
             for number, part in zip(batch.numbers, head.decode(outputs, batch, options), strict=True):
                 parts[number] = part

@@ -32,22 +32,56 @@ class Batch:
 
 
 def split(
-    tokens: Sequence[Tokens], info: TokenizerInfo, batch_size: int, elements_per_token: int, budget: int
+    tokens: Sequence[Tokens],
+    info: TokenizerInfo,
+    batch_size: int,
+    elements_per_token: int,
+    budget: int,
+    run_cost: int | None = None,
 ) -> Iterator[Batch]:
     """Batches of at most `batch_size` texts, the longest texts first, so that little of a batch is padding.
 
     A batch is made smaller where its output, `elements_per_token` for each token and its padding, would have more
-    than `budget` elements; it has at least one text. The longest come first because what does not fit into memory
-    should fail at once.
+    than `budget` elements; it has at least one text. `run_cost` is what one more run costs, in tokens: with it a batch
+    also ends where that costs less than the padding that it saves; None makes as few batches as there can be. The
+    longest come first because what does not fit into memory should fail at once.
     """
     order = sorted(range(len(tokens)), key=lambda number: -len(tokens[number]))
+    lengths = [len(tokens[number]) for number in order]
     start = 0
-    while start < len(order):
-        fitting = budget // (len(tokens[order[start]]) * elements_per_token)
-        numbers = tuple(order[start : start + max(1, min(batch_size, fitting))])
-        start += len(numbers)
-        chosen = tuple(tokens[number] for number in numbers)
-        yield Batch(numbers, chosen, pad(chosen, info))
+    for end in [len(order)] if run_cost is None else _cut(lengths, batch_size, run_cost):
+        while start < end:
+            fitting = budget // (lengths[start] * elements_per_token)
+            numbers = tuple(order[start : min(end, start + max(1, min(batch_size, fitting)))])
+            start += len(numbers)
+            chosen = tuple(tokens[number] for number in numbers)
+            yield Batch(numbers, chosen, pad(chosen, info))
+
+
+def _cut(lengths: Sequence[int], most: int, run_cost: int) -> list[int]:
+    """Where groups of texts end whose batches, of at most `most`, take the fewest tokens in all, padding included.
+
+    `lengths` fall. A shortest path over the places where the length changes: there are no more of them than a text
+    may have tokens, however many texts there are.
+    """
+    places = [place for place, length in enumerate(lengths) if not place or length < lengths[place - 1]]
+    places.append(len(lengths))
+    costs, ends = [0] * len(places), [0] * len(places)
+    for first in range(len(places) - 2, -1, -1):
+        batch, before = places[first], 0  # where the group's last batch begins, and what those before it cost
+        costs[first] = -1
+        for last in range(first + 1, len(places)):
+            while places[last] - batch > most:
+                before += most * lengths[batch] + run_cost
+                batch += most
+            cost = before + (places[last] - batch) * lengths[batch] + run_cost + costs[last]
+            if costs[first] < 0 or cost < costs[first]:
+                costs[first], ends[first] = cost, last
+    found, place = [], 0
+    while place < len(places) - 1:
+        place = ends[place]
+        found.append(places[place])
+    return found
 
 
 def pad(tokens: Sequence[Tokens], info: TokenizerInfo) -> dict[str, NDArray[np.int64]]:

@@ -57,7 +57,24 @@ def test_a_batch_shrinks_where_its_output_would_be_too_large(model, monkeypatch)
     shapes = record_shapes(model, monkeypatch)
     monkeypatch.setattr(bvx.runtime.encoder, "_BUDGET", 2 * 22 * 8)
     model(["cat " * 20] * 3 + ["cat"] * 4)
-    assert shapes == [(2, 22), (2, 22), (3, 3)], "the third long text goes with no other; then 117 tokens fit"
+    assert shapes == [(2, 22), (1, 22), (4, 3)], "two of 22 tokens fit, and 117 short ones"
+
+
+def test_a_call_of_one_batch_is_cut_where_padding_would_cost_more_than_another_run(model, monkeypatch):
+    shapes = record_shapes(model, monkeypatch)
+    texts = ["cat " * 20, "cat", "cat " * 19, "dog", "cat cat"]
+    together = model(texts)
+    assert shapes == [(2, 22), (3, 4)], "one token of padding is cheaper than a run, eighteen are not"
+    for text, found in zip(texts, together, strict=True):
+        np.testing.assert_allclose(found, model(text), atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["cpu", "tensorrt"])
+def test_few_large_batches_are_for_gpus(model, monkeypatch, target):
+    shapes = record_shapes(model, monkeypatch)
+    monkeypatch.setattr(model, "_variant", replace(model.variant, target=target))
+    model(["cat " * 20, "cat"])
+    assert len(shapes) == (2 if target == "cpu" else 1)
 
 
 def test_only_the_output_that_the_task_reads_is_fetched(model, monkeypatch):

@@ -1,9 +1,12 @@
 """Arrays that a caller made: what is missing is filled, what cannot be meant is refused with what was wanted."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from bvx.runtime.errors import InputError
+from bvx.runtime.feeds import _cut
 from bvx.runtime.loading import load
 
 IDS = np.array([[2, 6, 7, 3], [2, 6, 3, 0]])
@@ -87,3 +90,29 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_caught(bundle):
         assert model("the").shape == (3, 8)
         with pytest.raises(InputError, match="input_ids has the value 6"):
             model("cat")
+
+
+def cost_of(lengths, ends, most, run_cost):
+    """What groups that end at `ends` take, each in batches of at most `most`: tokens with their padding, and runs."""
+    cost, start = 0, 0
+    for end in ends:
+        for first in range(start, end, most):
+            cost += (min(end, first + most) - first) * lengths[first] + run_cost
+        start = end
+    return cost
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_batches_are_cut_where_the_whole_takes_least(seed):
+    random = np.random.default_rng(seed)
+    lengths = sorted(random.integers(1, 12, random.integers(1, 10)).tolist(), reverse=True)
+    most, run_cost = int(random.integers(1, 5)), int(random.integers(0, 10))
+    places = [place for place in range(1, len(lengths)) if lengths[place] < lengths[place - 1]]
+    ways = [[*way, len(lengths)] for count in range(len(places) + 1) for way in combinations(places, count)]
+    ends = _cut(lengths, most, run_cost)
+    assert ends in ways
+    assert cost_of(lengths, ends, most, run_cost) == min(cost_of(lengths, way, most, run_cost) for way in ways)
+
+
+def test_no_texts_make_no_batches():
+    assert _cut([], 4, 2) == []
