@@ -33,7 +33,8 @@ class Ranges:
 
     `bounds` are the (low, high) that the observer called `observer` chose; `peaks` the largest absolute value;
     `channels` the largest absolute value of every channel, [width] of the tensor's last axis, for the inputs of
-    linear layers; `lengths` is how many texts had each length in tokens.
+    linear layers; `lengths` is how many texts had each length in tokens. `losses` are what rounding a tensor
+    to bf16 costs (see digits.py); empty where that was not looked at.
     """
 
     observer: str
@@ -42,3 +43,4 @@ class Ranges:
     peaks: Mapping[str, float]
     channels: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     lengths: Mapping[int, int] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict)

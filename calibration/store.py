@@ -95,6 +95,8 @@ def _tensors(ranges: Ranges) -> dict[str, NDArray[Any]]:
         "peaks": np.array(list(ranges.peaks.values()), np.float32),
         "lengths": np.array(list(ranges.lengths.items()), np.int64).reshape(-1, 2),
     }
+    if ranges.losses:
+        tensors["losses"] = np.array(list(ranges.losses.values()), np.float32)
     for index, channels in enumerate(ranges.channels.values()):
         tensors[f"channels/{index}"] = np.ascontiguousarray(channels, np.float32)
     return tensors
@@ -109,6 +111,7 @@ def _describe(ranges: Ranges) -> str:
         "bounds": list(ranges.bounds),
         "peaks": list(ranges.peaks),
         "channels": list(ranges.channels),
+        "losses": list(ranges.losses),
     }
     return json.dumps(described, allow_nan=False)
 
@@ -128,6 +131,9 @@ class _Reader:
         if not (np.all(pairs[:, 0] <= 0) and np.all(pairs[:, 1] >= 0) and np.all(pairs[:, 0] < pairs[:, 1])):
             raise _damaged(self._path, "a range does not hold zero, or is empty")
         lengths = self._take("lengths", (None, 2), "i")
+        # Files of before had none, and an empty one is not written.
+        lost = self._names(document, "losses", [])
+        losses = self._positive("losses", len(lost)) if lost else ()
         return Ranges(
             observer=document.get("observer").text(),
             corpus=_read_corpus(document.get("corpus")),
@@ -135,10 +141,11 @@ class _Reader:
             peaks=dict(zip(peaks, map(float, self._positive("peaks", len(peaks))), strict=True)),
             channels={name: self._positive(f"channels/{index}", None) for index, name in enumerate(channels)},
             lengths={int(length): int(count) for length, count in lengths},
+            losses=dict(zip(lost, map(float, losses), strict=True)),
         )
 
-    def _names(self, document: JsonValue, kind: str) -> list[str]:
-        names = [item.text() for item in document.get(kind).items()]
+    def _names(self, document: JsonValue, kind: str, *default: list[str]) -> list[str]:
+        names = [item.text() for item in document.get(kind, *default).items()]
         if len(set(names)) != len(names):
             raise _damaged(self._path, f"a tensor stands twice among its {kind}")
         return names

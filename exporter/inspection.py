@@ -79,6 +79,7 @@ def _describe_variant(bundle: Bundle, variant: Variant) -> dict[str, Any]:
         "state": variant.state,
         "verified_on": dict(variant.verified_on),
         "kept": dict(variant.kept),
+        "evidence": dict(variant.evidence),
         "reduced": variant.reduced,
         "batch_dependent": variant.batch_dependent,
         "accuracy": bundle.manifest.accuracy.get(variant.key),

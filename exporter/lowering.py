@@ -48,7 +48,8 @@ def lower(
             graph = canonical.clone()
             passes[lowering.key] = tuple(lowering.rewrite(graph, recipe))
             if recipe is not None:
-                variant = replace(variant, kept=dict(lowering.kept(canonical.graph, recipe)))
+                kept, evidence = lowering.explain(canonical.graph, recipe)
+                variant = replace(variant, kept=kept, evidence=evidence)
             save_graph(graph, folder / lowering.file)
         variants.append(variant)
         progress.advance(detail=lowering.key)

@@ -11,8 +11,9 @@ import onnx_ir as ir
 
 from ..calibration.collect import OBSERVER, collect
 from ..calibration.corpus import Sample, read_sample
+from ..calibration.digits import measure_losses
 from ..calibration.inputs import make_inputs
-from ..calibration.quantizer import QuantizeOptions, make_recipe
+from ..calibration.quantizer import QuantizeOptions, make_recipe, thin
 from ..calibration.ranges import Ranges
 from ..calibration.recipe import Recipe
 from ..calibration.store import FILE, check_ranges, read_ranges, write_ranges
@@ -32,6 +33,10 @@ _PAIRS = frozenset(
     ("question-answering", "text-ranking", "multiple-choice", "sentence-order-prediction", "next-sentence-prediction")
 )
 """Tasks that read two texts at a time: bvx's own come in pairs for them."""
+
+
+_ROUNDED = 1024
+"""Tokens that tell what rounding costs: a root mean square over them and the width of a layer hardly varies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,7 @@ def quantise(
     else:
         ranges = read_ranges(plan.calibration.ranges)
         check_ranges(ranges, canonical.graph)
+    ranges = _look_at_digits(plan, canonical, ranges, sample, tokenizer, info, progress)
     write_ranges(folder / FILE, ranges)
     if not any(precision in INTEGER for precision in plan.precisions):
         return Quantised(Recipe(ranges, {}), ranges, sample, _describe(ranges, ()))
@@ -118,6 +124,28 @@ def _observe(
     observer = plan.calibration.observer or OBSERVER
     graph = folder / CANONICAL_FILE
     return collect(graph, sample, tokenizer, info, observer=observer, progress=progress.advance)
+
+
+def _look_at_digits(
+    plan: ExportPlan,
+    canonical: ir.Model,
+    ranges: Ranges,
+    sample: Sample | None,
+    tokenizer: Tokenizer,
+    info: TokenizerInfo,
+    progress: Progress,
+) -> Ranges:
+    """The ranges with what rounding costs every value, where bf16 is asked for."""
+    if "bf16" not in plan.precisions or ranges.losses:
+        return ranges
+    if sample is None:
+        progress.warn(
+            "These ranges do not say what rounding to bf16 costs, so that nothing stays fp32 for it. Give texts with "
+            "--calibrate to have that looked at."
+        )
+        return ranges
+    progress.stage("digits")
+    return replace(ranges, losses=measure_losses(canonical, thin(make_inputs(sample, tokenizer, info), _ROUNDED)))
 
 
 def is_reduced(asked: bool | None, machine: Mapping[str, str] | None = None) -> bool:

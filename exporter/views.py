@@ -8,6 +8,7 @@ from typing import Any
 
 from .accuracy_views import name_changes, name_latency, view_calibration, view_recommendation, view_tradeoff
 from .build_views import view_choices
+from .evidence_views import view_evidence
 from .layout import Block, Table, Verbatim, format_bytes, shorten
 
 __all__ = [
@@ -51,6 +52,7 @@ def view_bundle(document: Mapping[str, Any]) -> Iterator[Block]:
         if variant["kept"]:
             yield Table(f"Kept in higher precision in {variant['key']}", (), tuple(variant["kept"].items()))
     yield from view_choices(document["choices"])
+    yield from view_evidence(document)
     yield from view_calibration(document)
     yield from _view_passes(document["passes"])
 
@@ -73,6 +75,7 @@ def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
     yield Table("", tuple(columns[at] for at in used), cells)
     if document["tradeoff"]:
         yield view_tradeoff(document["tradeoff"])
+    yield from view_evidence(document)
     yield from view_recommendation(document)
     yield f"Bundle: {document['path']}"
     for number, command in enumerate(document["next"]):

@@ -93,9 +93,10 @@ class Variant:
     `file` is a path relative to the bundle. `state` is "verified" (parity was proven through the engine that
     serves it, on `verified_on`), "not-runnable-here" (its engine was not on the machine that made it) or "failed".
     `engine_options` are what its engine has to be told so that the graph runs in the form that was measured.
-    `kept` maps operators that stayed in a higher precision to the reason. `reduced` marks int8 weights that lie within
-    -64..64, which x86 without VNNI needs. `batch_dependent` marks a variant whose answer to a text depends on what
-    else is in the batch.
+    `kept` maps operators that stayed in a higher precision to the reason, and `evidence` says what was looked at to
+    find them, where the graph has a type of 16 bits (docs/bundle.md lists its fields). `reduced` marks int8 weights
+    that lie within -64..64, which x86 without VNNI needs. `batch_dependent` marks a variant whose answer to a text
+    depends on what else is in the batch.
     """
 
     precision: str
@@ -105,6 +106,7 @@ class Variant:
     verified_on: Mapping[str, str] = field(default_factory=dict)
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
     reduced: bool = False
     batch_dependent: bool = False
 

@@ -174,6 +174,7 @@ def _variant(value: JsonValue) -> Variant:
         verified_on=value.get("verified_on", {}).texts(),
         engine_options=value.get("engine_options", {}).plain(),
         kept=value.get("kept", {}).texts(),
+        evidence=value.get("evidence", {}).plain(),
         reduced=value.get("reduced", False).flag(),
         batch_dependent=value.get("batch_dependent", False).flag(),
     )

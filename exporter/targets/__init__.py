@@ -12,7 +12,7 @@ from ...calibration.recipe import Recipe
 from ...runtime.manifest import PassLog
 from . import cpu, cuda, strongly_typed, tensorrt
 from .evidence import find_kept
-from .half import FP16
+from .half import BF16, FP16, HalfType
 
 __all__ = ["CANONICAL_FILE", "GPU", "LOWERINGS", "Lowering", "Rewrite", "find_lowering"]
 
@@ -26,7 +26,7 @@ class Lowering:
 
     `rewrite` is None where the canonical graph is the fastest form there is, so that its one file serves.
     `engine_options` are what the engine has to be told. `portable` is the name under which other tools look for the
-    file, where they can run it. `kept` finds what the canonical graph has that stays in higher precision, and why.
+    file, where they can run it. `kind` is the type of 16 bits of whatever is not integers, None where that is float32.
     `batch_dependent` says that an answer depends on what else is in the batch, which is never chosen unless it is
     asked for by name.
     """
@@ -36,7 +36,7 @@ class Lowering:
     rewrite: Rewrite | None
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     portable: str = ""
-    kept: Callable[[ir.Graph, Recipe], Mapping[str, str]] = lambda graph, recipe: {}
+    kind: HalfType | None = None
     batch_dependent: bool = False
 
     @property
@@ -51,33 +51,28 @@ class Lowering:
             return CANONICAL_FILE
         return self.portable or f"onnx/{self.target}/{self.precision}.onnx"
 
+    def explain(self, graph: ir.Graph, recipe: Recipe) -> tuple[dict[str, str], dict[str, Any]]:
+        """What of the canonical graph stays in higher precision, and why; and what was looked at to find that."""
+        if self.kind is None:
+            return dict(recipe.kept), {}
+        evidence = find_kept(graph, self.kind, recipe.ranges)
+        return {**recipe.kept, **evidence.reasons()}, evidence.to_dict()
+
 
 CANONICAL_FILE = "onnx/model.onnx"
 
 
-def _left_out(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
-    return recipe.kept
-
-
-def _beyond_fp16(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
-    return find_kept(graph, FP16, recipe.ranges).reasons()
-
-
-def _beyond_either(graph: ir.Graph, recipe: Recipe) -> Mapping[str, str]:
-    return {**_left_out(graph, recipe), **_beyond_fp16(graph, recipe)}
-
-
 LOWERINGS: tuple[Lowering, ...] = (
     Lowering("cpu", "fp32", None, cpu.ENGINE_OPTIONS),
-    Lowering("cpu", "int8", cpu.write_int8, cpu.ENGINE_OPTIONS, portable="onnx/model_int8.onnx", kept=_left_out),
-    Lowering("cpu", "int8-dynamic", cpu.write_dynamic_int8, cpu.ENGINE_OPTIONS, kept=_left_out, batch_dependent=True),
+    Lowering("cpu", "int8", cpu.write_int8, cpu.ENGINE_OPTIONS, portable="onnx/model_int8.onnx"),
+    Lowering("cpu", "int8-dynamic", cpu.write_dynamic_int8, cpu.ENGINE_OPTIONS, batch_dependent=True),
     Lowering("cuda", "fp32", None),
-    Lowering("cuda", "fp16", cuda.write_fp16, portable="onnx/model_fp16.onnx", kept=_beyond_fp16),
+    Lowering("cuda", "fp16", cuda.write_fp16, portable="onnx/model_fp16.onnx", kind=FP16),
     Lowering("tensorrt", "fp32", strongly_typed.write_fp32),
-    Lowering("tensorrt", "fp16", strongly_typed.write_fp16, kept=_beyond_fp16),
-    Lowering("tensorrt", "bf16", strongly_typed.write_bf16),
-    Lowering("tensorrt", "int8", tensorrt.write_int8, kept=_beyond_either),
-    Lowering("tensorrt", "fp8", strongly_typed.write_fp8, kept=_beyond_fp16),
+    Lowering("tensorrt", "fp16", strongly_typed.write_fp16, kind=FP16),
+    Lowering("tensorrt", "bf16", strongly_typed.write_bf16, kind=BF16),
+    Lowering("tensorrt", "int8", tensorrt.write_int8, kind=FP16),
+    Lowering("tensorrt", "fp8", strongly_typed.write_fp8, kind=FP16),
 )
 """Those that an export offers. What is written for a GPU needs the recipe too: for what fp16 cannot hold."""
 

@@ -1,8 +1,9 @@
 """Which operators a type of 16 bits cannot hold, and the numbers that say so.
 
 A value that texts took to `HEADROOM` times less than the type's largest number, or beyond, is computed and read in
-float32. What a text cannot change, such as a weight, needs no headroom. What no calibration looked at is counted as
-unobserved.
+float32. What a text cannot change, such as a weight, needs no headroom. In bf16, where range is no danger, the
+same holds of a value whose rounding moves what is computed from it by more than `LOSS`. What no calibration looked at
+is counted as unobserved.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...calibration.ranges import Ranges
-from .half import FLOAT, HalfType, has_floats
+from .half import BF16, FLOAT, HalfType, has_floats
 
-__all__ = ["HEADROOM", "Evidence", "Kept", "Lost", "find_kept"]
+__all__ = ["HEADROOM", "LOSS", "Evidence", "Kept", "Lost", "find_kept"]
 
 HEADROOM = 4.0
 """How many times larger than on the calibration texts a value may become on others before it overflows."""
+
+LOSS = 2.0**-5
+"""What rounding a value to bf16 may cost (calibration/digits.py): three of the eight digits. No value of MiniLM and of
+the zoo's checkpoints costs more than 0.0054."""
 
 RELATIVE_LOSS = 2.0**-7
 """The error of a weight from which on its products stay float32: bf16 rounds every number by up to 2^-8."""
@@ -38,7 +43,7 @@ class Kept:
     """An operator that stays float32.
 
     `peak` is the largest absolute value that it writes or reads, and `share` that value as a share of the largest
-    number of the type; 1.53 is half as much again as fits.
+    number of the type; 1.53 is half as much again as fits. `loss` is what rounding that value costs, where that is why.
     """
 
     node: str
@@ -47,6 +52,7 @@ class Kept:
     peak: float
     share: float
     reason: str
+    loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,39 @@ class Lost:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one conversion kept and lost. `unobserved` are operators whose values nobody saw."""
+    """What one conversion kept and lost.
+
+    `operators` were looked at; `unobserved` are those whose values nobody saw. `largest` is the largest absolute value
+    that was seen, and the operator that wrote it; `share` that value as a share of the type's largest number. `worst`
+    is the largest loss to rounding and its operator, None where that is not looked at.
+    """
 
     kind: str
     kept: tuple[Kept, ...]
     lost: tuple[Lost, ...]
     operators: int
     unobserved: tuple[str, ...] = ()
+    largest: tuple[float, str] | None = None
+    share: float = 0.0
+    worst: tuple[float, str] | None = None
 
     def reasons(self) -> dict[str, str]:
         """Operator -> reason, as a manifest's variant has them."""
         return {kept.node: kept.reason for kept in self.kept}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a manifest's variant says of it (docs/bundle.md)."""
+        found: dict[str, Any] = {
+            "type": self.kind,
+            "operators": self.operators,
+            "unobserved": len(self.unobserved),
+            "kept": len(self.kept),
+        }
+        if self.largest is not None:
+            found |= {"largest": self.largest[0], "largest_at": self.largest[1], "share": self.share}
+        if self.worst is not None:
+            found |= {"loss": self.worst[0], "loss_at": self.worst[1], "loss_allowed": LOSS}
+        return found
 
 
 @dataclass(frozen=True)
@@ -84,6 +112,7 @@ class _Fault:
 
     peak: float
     reason: str
+    loss: float = 0.0
 
 
 @dataclass
@@ -94,6 +123,10 @@ class _Faults:
     def add(self, node: ir.Node, peak: float, reason: str) -> None:
         if node not in self.found or peak > self.found[node].peak:
             self.found[node] = _Fault(peak, reason)
+
+    def add_loss(self, node: ir.Node, peak: float, loss: float, reason: str) -> None:
+        if node not in self.found or loss > self.found[node].loss:
+            self.found[node] = _Fault(peak, reason, loss)
 
 
 def find_kept(graph: ir.Graph, kind: HalfType, ranges: Ranges | None) -> Evidence:
@@ -109,11 +142,18 @@ def find_kept(graph: ir.Graph, kind: HalfType, ranges: Ranges | None) -> Evidenc
     for node in nodes:
         _look_at_values(node, peaks, faults)
         _look_inside(node, peaks, faults)
+    losses = ranges.losses if ranges is not None and kind == BF16 else {}
+    for node in nodes:
+        _look_at_digits(node, losses, peaks, faults)
     kept = tuple(_report(node, faults.found[node], kind) for node in nodes if node in faults.found)
     unobserved = tuple(
         str(node.name) for node in nodes if any(out.dtype == FLOAT and out.name not in peaks for out in node.outputs)
     )
-    return Evidence(kind.name, kept, lost, len(nodes), unobserved)
+    written = {str(out.name): str(node.name) for node in nodes for out in node.outputs if out.dtype == FLOAT}
+    largest = max(((peaks[name], node) for name, node in written.items() if name in peaks), default=None)
+    worst = max(((losses[name], node) for name, node in written.items() if name in losses), default=None)
+    share = largest[0] / kind.largest if largest else 0.0
+    return Evidence(kind.name, kept, lost, len(nodes), unobserved, largest, share, worst)
 
 
 def _look_at_values(node: ir.Node, peaks: Mapping[str, float], faults: _Faults) -> None:
@@ -139,6 +179,20 @@ def _look_inside(node: ir.Node, peaks: Mapping[str, float], faults: _Faults) -> 
         scores = _scores(node, peaks)
         if scores is not None and scores > faults.kind.largest:
             faults.add(node, scores, f"its scores can reach {scores:.3g}, {_share(scores, faults.kind)}")
+
+
+def _look_at_digits(node: ir.Node, losses: Mapping[str, float], peaks: Mapping[str, float], faults: _Faults) -> None:
+    """A value whose rounding costs too much is not rounded: whoever writes it and whoever reads it stays float32."""
+    for output in node.outputs:
+        loss, peak = losses.get(str(output.name), 0.0), peaks.get(str(output.name), 0.0)
+        if loss <= LOSS:
+            continue
+        share = f"{loss:.0%} of what texts change there; {LOSS:.0%} may be lost"
+        faults.add_loss(node, peak, loss, f"rounding its output to {faults.kind.name} costs whoever reads it {share}")
+        for use in output.uses():
+            if has_floats(use.node):
+                reason = f"it reads {output.name}, whose rounding to {faults.kind.name} costs {share}"
+                faults.add_loss(use.node, peak, loss, reason)
 
 
 def _scores(node: ir.Node, peaks: Mapping[str, float]) -> float | None:
@@ -201,4 +255,4 @@ def _report(node: ir.Node, fault: _Fault, kind: HalfType) -> Kept:
     name = str(node.name)
     match = _LAYER.match(name)
     layer = match[0] if match else name.rpartition(".")[0] or "the graph"
-    return Kept(name, node.op_type, layer, fault.peak, fault.peak / kind.largest, fault.reason)
+    return Kept(name, node.op_type, layer, fault.peak, fault.peak / kind.largest, fault.reason, fault.loss)

@@ -22,6 +22,7 @@ RANGES = Ranges(
     peaks={"a": 2.0, "b": 1.0, "c": 70000.0},
     channels={"a": np.array([1.0, 2.0], np.float32)},
     lengths={5: 1, 7: 1},
+    losses={"a": 0.25, "c": 0.5},
 )
 
 
@@ -35,7 +36,7 @@ def test_ranges_come_back_as_they_were_written(tmp_path) -> None:
     assert same(read_ranges(tmp_path / "ranges.safetensors"), RANGES)
     assert same(read_ranges(tmp_path), RANGES)
     assert [path.name for path in tmp_path.iterdir()] == ["ranges.safetensors"]
-    empty = replace(RANGES, channels={}, lengths={})
+    empty = replace(RANGES, channels={}, lengths={}, losses={})
     write_ranges(tmp_path / "empty", empty)
     assert same(read_ranges(tmp_path / "empty"), empty)
 

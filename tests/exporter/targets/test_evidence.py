@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 
+from bvx.calibration.digits import measure_losses
 from bvx.calibration.ranges import Corpus, Ranges
-from bvx.exporter.targets.evidence import HEADROOM, find_kept
+from bvx.exporter.reference import check_lowered
+from bvx.exporter.targets.evidence import HEADROOM, LOSS, find_kept
 from bvx.exporter.targets.half import BF16, FP16, narrow
 
 LAYER = "bert.encoder.layer.1"
@@ -160,3 +164,58 @@ def test_a_bias_that_vanishes_changes_nothing():
 def test_what_nobody_saw_is_counted():
     evidence = find_kept(read("t = Tanh(x) y = Tanh(t)").graph, FP16, peaks(t=1.0))
     assert evidence.unobserved == ("y",)
+
+
+OFFSET = {
+    "layer.1.output.dense.Add",
+    "layer.1.output.Add",
+    "layer.1.output.LayerNorm.LayerNormalization",
+}
+
+
+@pytest.fixture
+def far_off(captured, seen):
+    """A BERT whose second feed-forward layer adds 2000, which its LayerNorm takes away; ranges, losses and feeds."""
+    one = captured("bert", "text-classification")
+    model, _ = one.canonical()
+    bias = model.graph.initializers[f"{LAYER}.output.dense.bias"]
+    bias.const_value = ir.tensor(bias.const_value.numpy() + np.float32(2000), name=bias.name)
+    feeds = one.feeds(4, 11, "none")
+    return model, replace(seen(model, feeds), losses=measure_losses(model, [feeds])), feeds
+
+
+def test_digits_that_bf16_would_lose_are_isolated_to_who_writes_and_reads_them(far_off):
+    model, ranges, _ = far_off
+    evidence = find_kept(model.graph, BF16, ranges)
+    assert {kept.node for kept in evidence.kept} == OFFSET
+    worst = max(evidence.kept, key=lambda kept: kept.loss)
+    assert worst.loss > 0.5 and worst.layer == "layer.1" and worst.peak == pytest.approx(2000, rel=0.05)
+    assert "to bf16 costs" in worst.reason and f"{LOSS:.0%} may be lost" in worst.reason
+    # They are nothing that fp16's range would show; it has eight times the digits.
+    assert find_kept(model.graph, FP16, ranges).kept == ()
+
+
+def test_with_them_in_float32_bf16_says_what_float32_says(far_off, tmp_path, run_graph):
+    model, ranges, feeds = far_off
+    wanted = run_graph(model, feeds)["logits"]
+    apart = []
+    for kept in ({}, find_kept(model.graph, BF16, ranges).reasons()):
+        graph = model.clone()
+        narrow(graph, BF16, kept)
+        ir.save(graph, tmp_path / "graph.onnx")
+        found = check_lowered(tmp_path / "graph.onnx", feeds)["logits"]
+        apart.append(np.sqrt(np.mean((found - wanted) ** 2) / np.mean(wanted**2)))
+    assert apart[0] > 0.1 and apart[1] < 0.02
+
+
+def test_evidence_says_what_was_looked_at_where_nothing_is_kept(captured, seen):
+    one = captured("bert", "text-classification")
+    model, _ = one.canonical()
+    feeds = one.feeds(4, 11, "none")
+    ranges = replace(seen(model, feeds), losses=measure_losses(model, [feeds]))
+    found = find_kept(model.graph, BF16, ranges).to_dict()
+    assert found["kept"] == 0 and found["operators"] > 40 and found["unobserved"] == 0
+    assert 0 < found["loss"] < LOSS == found["loss_allowed"] and found["loss_at"] in {node.name for node in model.graph}
+    assert found["largest"] == max(ranges.peaks.values())
+    half = find_kept(model.graph, FP16, ranges).to_dict()
+    assert half["share"] == pytest.approx(half["largest"] / 65504) and "loss" not in half
