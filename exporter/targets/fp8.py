@@ -19,6 +19,7 @@ from ...calibration.sites import Linear, find_linears
 from ...runtime.errors import CalibrationError
 from ...runtime.manifest import PassLog
 from .attention import Parts, take_apart
+from .scales import BF16_DIGITS, round_up
 
 __all__ = ["LARGEST", "quantize_fp8"]
 
@@ -26,9 +27,6 @@ LARGEST = 448.0
 """The largest number of E4M3."""
 
 _E4M3 = ir.DataType.FLOAT8E4M3FN
-
-_SMALLEST, _NORMAL = 2.0**-24, 2.0**-14
-"""The smallest number of fp16, and the smallest with all of its digits."""
 
 
 def quantize_fp8(
@@ -167,14 +165,11 @@ class _Writer:
 
 
 def _scales(peaks: NDArray[Any]) -> NDArray[Any]:
-    """`peaks / LARGEST`, rounded up to what fp16 and bf16 both hold exactly: 8 binary digits, 1 where fp16 has fewer.
+    """`peaks / LARGEST`, rounded up to what fp16 and bf16 both hold exactly.
 
     A scale that its graph rounds would be another one than the weights were divided by, or zero.
     """
-    scales = np.maximum(peaks.astype(np.float64) / LARGEST, _SMALLEST)
-    digits, exponents = np.frexp(scales)
-    digits = np.where(scales < _NORMAL, np.ceil(digits * 2) / 2, np.ceil(digits * 256) / 256)
-    return np.asarray(np.ldexp(digits, exponents), np.float32)
+    return round_up(peaks.astype(np.float64) / LARGEST, BF16_DIGITS)
 
 
 def _describe(node: ir.Node, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:

@@ -36,7 +36,10 @@ def write_int8(model: ir.Model, recipe: Recipe | None, kind: HalfType = FP16) ->
     if recipe is None:
         raise CalibrationError("int8 needs a recipe.", "Give texts with --calibrate.")
     kept = find_kept(model.graph, kind, recipe.ranges).reasons()
-    return (*quantize(model, recipe), *narrow_strongly(model, kind, kept))
+    # A linear layer may be int8 between float32 scales; the products of an attention in int8 have no such form.
+    whole = {name: kept[name] for name in _attentions(model.graph) if name in kept}
+    logs = quantize(model, replace(recipe, kept={**recipe.kept, **whole}))
+    return (*logs, *narrow_strongly(model, kind, kept))
 
 
 def quantize(model: ir.Model, recipe: Recipe) -> Sequence[PassLog]:
@@ -63,6 +66,10 @@ def quantize(model: ir.Model, recipe: Recipe) -> Sequence[PassLog]:
         logs.append(quantize_attention(graph, recipe, activations))
     logs.append(PassLog("quantize_weights", dequantize(graph, store_weights(graph, recipe.weights))))
     return tuple(logs)
+
+
+def _attentions(graph: ir.Graph) -> list[str]:
+    return [str(node.name) for node in graph if node.op_type == "Attention"]
 
 
 def _looked_up(graph: ir.Graph) -> set[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ..scales import FP16_DIGITS, round_up
 from .names import add_initializer, fresh
 
 __all__ = ["Activations", "Grid", "Scheme", "signed", "unsigned"]
@@ -38,8 +39,12 @@ def unsigned(bounds: tuple[float, float]) -> Grid:
 
 
 def signed(bounds: tuple[float, float]) -> Grid:
-    """int8 around zero, which TensorRT wants: the larger of the two bounds is 127."""
-    return Grid(max(abs(bounds[0]), abs(bounds[1]), 127 * _SMALLEST) / 127, np.int8(0))
+    """int8 around zero, which TensorRT wants: the larger of the two bounds is 127.
+
+    The scale is what a graph of fp16 holds exactly: rounded to the nearest it could clip the largest value.
+    """
+    scale = max(abs(bounds[0]), abs(bounds[1]), 127 * _SMALLEST) / 127
+    return Grid(float(round_up(scale, FP16_DIGITS)), np.int8(0))
 
 
 class Activations:

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from bvx.calibration.plain import plain_recipe
 from bvx.calibration.sites import find_linears, find_tables
 from bvx.exporter.checker import check
 from bvx.exporter.targets.qdq.activations import signed
@@ -84,7 +85,7 @@ def test_attention_is_int8_in_the_whole_pattern(case_of, run_graph):
     for softmax in softmaxes:
         (rounded,) = softmax.outputs[0].consumers()
         assert rounded.op_type == "QuantizeLinear"
-        np.testing.assert_allclose(rounded.inputs[1].const_value.numpy(), 1 / 127, rtol=1e-6)
+        np.testing.assert_allclose(rounded.inputs[1].const_value.numpy(), 1 / 127, rtol=2**-10)
         (product,) = rounded.outputs[0].consumers()[0].outputs[0].consumers()
         assert product.op_type == "MatMul" and product.inputs[1].producer().op_type == "DequantizeLinear"
         assert [node.op_type for node in product.outputs[0].consumers()] == ["QuantizeLinear"]
@@ -106,6 +107,43 @@ def test_int8_attention_keeps_every_rule_of_tensorrt(case_of):
     write_int8(model, case.recipe)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert check(model) == ()
+
+
+def test_an_attention_that_fp16_cannot_hold_is_not_quantised_either(case_of, seen, scaled, run_graph):
+    case = case_of("bert", "text-classification", shape=HEADS, attention=True)
+    graph = case.graph.clone()
+    for part in ("query.weight", "query.bias", "key.weight", "key.bias"):
+        scaled(graph, f"bert.encoder.layer.1.attention.self.{part}", 1e3)
+    ranges, wanted = seen(graph, case.feeds), run_graph(graph, case.feeds)["logits"]
+    recipe = plain_recipe(graph.graph, ranges, reduced=True, attention=True)
+    model = graph.clone()
+    logs = {log.name: log for log in write_int8(model, recipe)}
+    assert logs["quantize_attention"].applied == 1
+    (reason,) = logs["quantize_attention"].refusals
+    assert "its scores can reach" in reason
+    parts = [node for node in model.graph if str(node.name).startswith("layer.1.attention.self.Attention.")]
+    parts = [node for node in parts if node.op_type not in ("Cast", "QuantizeLinear", "DequantizeLinear")]
+    assert {value.dtype for node in parts for value in node.outputs} == {ir.DataType.FLOAT}
+    scores = next(node for node in parts if str(node.name).endswith(".scores"))
+    assert not any(value.producer().op_type == "DequantizeLinear" for value in scores.inputs)
+    found = run_graph(model, case.feeds)["logits"]
+    np.testing.assert_allclose(found, wanted, atol=0.3 * np.sqrt(np.mean(wanted**2)))
+
+
+def test_every_activation_scale_is_exact_in_fp16_and_clips_nothing(case_of):
+    case = case_of("bert", "text-classification", shape=HEADS, attention=True)
+    model = case.graph.clone()
+    quantize(model, case.recipe)
+    bounds = case.recipe.ranges.bounds
+    pairs = [node for node in model.graph if node.op_type == "QuantizeLinear"]
+    exact = [node.inputs[1].const_value.numpy() for node in pairs]
+    assert all(scale == scale.astype(np.float16).astype(np.float32) for scale in exact)
+    # Rounded to the nearest some would be too small: the test would see that.
+    wanted = {node.name: max(map(abs, bounds[node.inputs[0].name])) for node in pairs if node.inputs[0].name in bounds}
+    assert any(float(np.float16(most / 127)) < most / 127 for most in wanted.values())
+    for node, scale in zip(pairs, exact, strict=True):
+        if node.name in wanted:
+            assert wanted[node.name] <= 127 * float(scale) <= wanted[node.name] * (1 + 2**-10)
 
 
 def test_attention_of_another_head_size_stays_whole_and_says_so(case_of):
