@@ -175,15 +175,16 @@ def killed_child(out, way, name, after, signal_):
     import bvx
 
     package_parent = str(Path(next(iter(bvx.__path__))).parent)
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, package_parent, __file__, str(out), way, name], stdout=subprocess.PIPE
-    )
-    assert child.stdout is not None
-    with child.stdout as output:
-        assert output.readline() == b"ready\n"
+    command = [sys.executable, "-c", CHILD, package_parent, __file__, str(out), way, name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
         time.sleep(after)
         child.send_signal(signal_)
-        return child.wait(timeout=30)
+        try:
+            return child.wait(timeout=30)
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize("way", ["in one step", "in two steps"])
