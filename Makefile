@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 SOURCES := $(wildcard *.py) calibration exporter runtime tests docs/conf.py docs/extensions $(wildcard examples benchmarks interop)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo zoo test lint types package docs check link bench-forms bench-lines gpu-check clean peers minilm-bundle interop interop-qa bench-ablation bench-accuracy bench-peers
+.PHONY: help install demo zoo test lint types package docs check link bench-forms bench-lines gpu-check clean peers minilm-bundle interop interop-qa bench bench-ablation bench-accuracy
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,7 +111,7 @@ interop-qa: $(VENV)/.installed peers ## question-answering beside transformers' 
 SHARED ?= $(or $(BVX_SHARED),../shared)
 
 bench-accuracy: $(VENV)/.minilm peers ## judge int8 beside quantize_static, Optimum and NNCF: docs/precision.md
-	$(BIN)/python benchmarks/accuracy.py --peers $(PEERS)/bin/python --speed \
+	$(BIN)/python benchmarks/accuracy.py --peers $(PEERS)/bin/python \
 		--minilm "$$($(BIN)/python examples/minilm.py)" --shared "$(SHARED)"
 
 bench-ablation: minilm-bundle ## what each step of int8 is worth: docs/precision.md
@@ -120,5 +120,7 @@ bench-ablation: minilm-bundle ## what each step of int8 is worth: docs/precision
 		"$(SHARED)/data/stsb/stsb-en-dev.csv" --pairs 375 --json build/ablation/minilm.json
 	$(BIN)/python benchmarks/zoo_int8.py build/ablation/zoo --json build/ablation/zoo.json
 
-bench-peers: $(VENV)/.minilm peers ## measure fp32 beside PyTorch, torch.onnx and Optimum on this machine
-	$(BIN)/python benchmarks/peers.py --peers $(PEERS)/bin/python --minilm "$$($(BIN)/python examples/minilm.py)"
+MINUTES ?= 18
+
+bench: $(VENV)/.minilm peers ## bvx beside what people use instead, in MINUTES: docs/benchmarks.md
+	$(BIN)/python benchmarks/bench.py --minutes $(MINUTES) --peers $(PEERS) --shared "$(SHARED)"

@@ -1,7 +1,7 @@
 """What int8 costs in accuracy, beside what other tools make of the same checkpoint: docs/precision.md's tables.
 
     python benchmarks/accuracy.py --peers .peers/bin/python --minilm FOLDER [--shared ../shared] [--zoo NAME …]
-                                  [--methods ort-static,optimum-dynamic,nncf] [--speed] [--out docs/precision]
+                                  [--methods ort-static,optimum-dynamic,nncf] [--out docs/precision]
 
 Every tool gets the same calibration texts and is judged on the same examples by the same code (peer_engine.py). Writes
 `OUT.json`, and `OUT.md` between the lines that say so.
@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from accuracy_tables import write_tables
 from peer_engine import PeerEngine, open_peer
-from turns import OrtWorker, machine, measure
 
 import bvx
 from bvx.calibration.corpus import read_sample
@@ -31,6 +30,7 @@ from bvx.exporter.judgement import Judge
 from bvx.exporter.pipeline import ExportResult, export
 from bvx.exporter.plan import ExportPlan
 from bvx.runtime.bundle import Bundle
+from bvx.runtime.machine import describe
 from bvx.runtime.tokenizer import Tokenizer
 
 _ZOO = Path(__file__).parent.parent / "examples" / "zoo" / "models"
@@ -40,8 +40,6 @@ _PEERS = {
     "optimum-dynamic": "Optimum, dynamic",
     "nncf": "NNCF",
 }
-SHAPES = ((1, 16), (1, 128), (8, 128), (1, 384))
-ROUNDS = 15
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,10 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the folder with data/stsb")
     parser.add_argument("--zoo", nargs="*", default=sorted(path.name for path in _ZOO.iterdir()))
     parser.add_argument("--methods", default=",".join(_PEERS))
-    parser.add_argument("--speed", action="store_true", help="measure MiniLM's latency beside Optimum's too")
     parser.add_argument("--out", type=Path, default=Path("docs/precision"))
     asked = parser.parse_args()
     methods = [name for name in asked.methods.split(",") if name] if asked.peers else []
     rows: list[dict[str, Any]] = []
-    speed: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bvx-accuracy-") as folder:
         for subject in find_subjects(asked.minilm, asked.shared, asked.zoo):
             work = Path(folder) / subject.name
@@ -74,9 +70,7 @@ def main() -> None:
             made = quantise(subject, work)
             rows += own_rows(subject, made)
             rows += [row for method in methods for row in peer_rows(subject, made, method, asked.peers, work)]
-            if asked.speed and subject.name == "all-MiniLM-L6-v2":
-                speed = time_beside_optimum(made, work)
-            write_tables(asked.out, {"rows": rows, "speed": speed, "conditions": machine(1, ROUNDS)})
+            write_tables(asked.out, {"rows": rows, "conditions": f"{describe()['cpu']}, 1 thread."})
             print(f"{subject.name}: written to {asked.out}.md", flush=True)
 
 
@@ -141,19 +135,6 @@ def write_calibration(subject: Subject, bundle: Bundle, path: Path) -> Path:
     arrays = {f"{name}.{number}": array for number, batch in enumerate(batches) for name, array in batch.items()}
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
-
-
-def time_beside_optimum(made: ExportResult, work: Path) -> dict[str, Any]:
-    """Medians in one run, in turns, one thread, each file in a process of its own."""
-    files = {variant.key: variant for variant in made.manifest.variants if variant.target == "cpu"}
-    workers = {}
-    for key, variant in files.items():
-        disabled = variant.engine_options.get("disabled_optimizers", [])
-        workers[f"bvx {key}"] = OrtWorker(made.path / variant.file, disabled, 1)
-    for dynamic in (work / "optimum-dynamic" / "dynamic").glob("*.onnx"):
-        workers["Optimum, dynamic int8"] = OrtWorker(dynamic, [], 1)
-    medians = measure(workers, SHAPES, ROUNDS)
-    return {"shapes": [f"{batch}x{length}" for batch, length in SHAPES], "milliseconds": medians}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_tables"]
+from pages import replace_measured
 
-_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
+__all__ = ["write_tables"]
 
 
 def write_tables(out: Path, measured: Mapping[str, Any]) -> None:
@@ -19,10 +19,7 @@ def write_tables(out: Path, measured: Mapping[str, Any]) -> None:
     versions = {name: version(name) for name in ("torch", "transformers", "onnxruntime", "numpy")}
     document = {**measured, "versions": {"python": platform.python_version(), **versions}}
     out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    page = out.with_suffix(".md")
-    text = page.read_text()
-    before, after = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-    page.write_text("\n".join((text[:before], *_lines(document), text[after:])))
+    replace_measured(out.with_suffix(".md"), _lines(document))
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -31,8 +28,6 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     for model in models:
         rows = [row for row in document["rows"] if row["model"] == model]
         yield from _model_table(model, rows)
-    if document["speed"]:
-        yield from _speed_table(document["speed"])
 
 
 def _model_table(model: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -49,10 +44,3 @@ def _model_table(model: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]
         changed = f"{row['changed']:,} of {row['compared']:,} ({row['changed'] / row['compared']:.2%})"
         origin = "" if row["graph"] in row["tool"] or row["graph"] == "optimum" else f", of {row['graph']}'s graph"
         yield f"| {row['tool']}{origin} | {row['after']:.4f} | {interval} | {changed} | {row['bytes'] / 1e6:.2f} MB |"
-
-
-def _speed_table(speed: Mapping[str, Any]) -> Iterator[str]:
-    yield f"\n| all-MiniLM-L6-v2, one thread, ms | {' | '.join(speed['shapes'])} |"
-    yield "|---" * (1 + len(speed["shapes"])) + "|"
-    for name, medians in speed["milliseconds"].items():
-        yield f"| {name} | {' | '.join(f'{value:.1f}' for value in medians)} |"

@@ -16,11 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-from turns import machine
-
 from bvx.calibration.collect import OBSERVER, collect
 from bvx.calibration.corpus import read_sample
 from bvx.runtime.bundle import Bundle
+from bvx.runtime.machine import describe
 from bvx.runtime.tokenizer import Tokenizer
 
 __all__ = ["measure"]
@@ -38,7 +37,8 @@ def main() -> None:
     if asked.worker:
         print(json.dumps(measure(asked.bundle, asked.texts, int(asked.samples), asked.observer, asked.threads)))
         return
-    print(f"{asked.bundle.name}, {asked.texts}, observer {asked.observer}; {machine(asked.threads, 1)}\n")
+    conditions = f"{describe()['cpu']}, {asked.threads} thread(s)"
+    print(f"{asked.bundle.name}, {asked.texts}, observer {asked.observer}; {conditions}\n")
     print("| texts | tokens | peak MB | seconds | CPU seconds |\n|---|---|---|---|---|")
     for samples in asked.samples.split(","):
         options = ["--samples", samples, "--observer", asked.observer, "--threads", str(asked.threads), "--worker"]

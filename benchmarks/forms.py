@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
+from files import SHAPES, OnnxFile, describe_conditions, measure_files, show_medians
 from onnx_ir.passes import common
-from turns import SHAPES, OrtWorker, machine, measure, read_shape, table
 
+from bvx.exporter.bench.plan import read_shapes
 from bvx.exporter.capture import capture
 from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.passes import CANONICAL, run_passes
@@ -160,19 +160,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=["all-MiniLM-L6-v2", "roberta-base", "albert-base-v2"])
-    parser.add_argument("--shapes", nargs="+", type=read_shape, default=SHAPES)
+    parser.add_argument("--shapes", type=read_shapes, default=SHAPES, metavar="1x128,8x128")
     asked = parser.parse_args()
-    print(machine(asked.threads, asked.rounds), f"onnxruntime {onnxruntime.__version__}.")
     for name in asked.models:
         plan = ExportPlan(model=name, out=Path(os.devnull), random_weights=True, task="feature-extraction")
         checkpoint = load_checkpoint(plan)
         with tempfile.TemporaryDirectory() as folder:
-            workers = {}
+            files = {}
             for index, form in enumerate(FORMS):
                 path = Path(folder) / f"{index}.onnx"
                 ir.save(form.build(checkpoint), path)
-                workers[form.name] = OrtWorker(path, form.disabled, asked.threads)
-            print(table(name, asked.shapes, measure(workers, asked.shapes, asked.rounds)), flush=True)
+                files[form.name] = OnnxFile(path, form.disabled)
+            document = measure_files(files, asked.shapes, asked.rounds, asked.threads)
+        print("\n".join((describe_conditions(document), *show_medians(name, document))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,29 @@
 """Measure the forms that an int8 graph can take on ONNX Runtime's CPU engine, as the table in docs/cpu.md.
 
-    python benchmarks/int8_forms.py [--rounds 15] [--models all-MiniLM-L6-v2] [--shapes 1x128 8x128]
+    python benchmarks/int8_forms.py [--rounds 15] [--models all-MiniLM-L6-v2] [--shapes 1x128,8x128]
 
-Processor time of one thread, all forms in turns: other work on the machine counts little. Weights are random and
-ranges invented: speed depends on neither.
+One thread. Weights are random and ranges invented: speed depends on neither.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import time
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
+from files import SHAPES, OnnxFile, describe_conditions, measure_files, show_medians
 from forms import merge_projections
-from turns import SHAPES, WARM_UP, feeds, machine, read_shape, table
 
 from bvx.calibration.plain import plain_recipe
 from bvx.calibration.ranges import Corpus, Ranges
 from bvx.calibration.recipe import Recipe
 from bvx.calibration.sites import find_linears
+from bvx.exporter.bench.plan import read_shapes
 from bvx.exporter.checkpoint import load_checkpoint
 from bvx.exporter.pipeline import make_canonical
 from bvx.exporter.plan import ExportPlan
@@ -101,44 +98,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--models", nargs="+", default=["all-MiniLM-L6-v2"])
-    parser.add_argument("--shapes", nargs="+", type=read_shape, default=SHAPES)
+    parser.add_argument("--shapes", type=read_shapes, default=SHAPES, metavar="1x128,8x128")
     asked = parser.parse_args()
-    print(machine(1, asked.rounds), "Processor time.", f"onnxruntime {onnxruntime.__version__}.")
     for name in asked.models:
         plan = ExportPlan(model=name, out=Path(os.devnull), random_weights=True, task="feature-extraction")
         canonical, _ = make_canonical(load_checkpoint(plan))
-        sessions = {}
-        for form in FORMS:
-            model = form.build(canonical)
-            sessions[f"{form.name} ({stored_bytes(model) / 1e6:.0f} MB)"] = open_session(model, form.disabled)
-        print(table(name, asked.shapes, take_turns(sessions, asked.shapes, asked.rounds)), flush=True)
-
-
-def open_session(model: ir.Model, disabled: Sequence[str]) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    content = ir.to_proto(model).SerializeToString()
-    return onnxruntime.InferenceSession(
-        content, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
-    )
-
-
-def take_turns(sessions: dict[str, Any], shapes: Sequence[tuple[int, int]], rounds: int) -> dict[str, list[float]]:
-    """Median milliseconds of processor time per session, one for each shape. On one thread none spins."""
-    medians: dict[str, list[float]] = {name: [] for name in sessions}
-    for batch, length in shapes:
-        times: dict[str, list[float]] = {name: [] for name in sessions}
-        for turn in range(rounds + WARM_UP):
-            for name, session in sessions.items():
-                inputs = feeds([value.name for value in session.get_inputs()], batch, length)
-                started = time.thread_time()
-                session.run(None, inputs)
-                if turn >= WARM_UP:
-                    times[name].append((time.thread_time() - started) * 1e3)
-        for name, taken in times.items():
-            medians[name].append(statistics.median(taken))
-    return medians
+        with tempfile.TemporaryDirectory() as folder:
+            files = {}
+            for index, form in enumerate(FORMS):
+                model, path = form.build(canonical), Path(folder) / f"{index}.onnx"
+                ir.save(model, path)
+                files[f"{form.name} ({stored_bytes(model) / 1e6:.0f} MB)"] = OnnxFile(path, form.disabled)
+            document = measure_files(files, asked.shapes, asked.rounds, threads=1)
+        print("\n".join((describe_conditions(document), *show_medians(name, document))), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 import transformers
 from one_run import Run, run_to_end
-from turns import processor
 
 import bvx
 from bvx.calibration.texts import builtin_texts
 from bvx.exporter.checkpoint import load_checkpoint
 from bvx.exporter.pipeline import export
 from bvx.exporter.plan import ExportPlan
+from bvx.runtime.machine import describe
 
 TASK = "text-classification"
 MODELS = {"tiny": (2, 128, 2), "minilm": (6, 384, 12)}
@@ -155,8 +155,9 @@ def _conditions(asked: Any, texts: Sequence[str]) -> str:
     words = [len(text.split()) for text in texts]
     half, most = statistics.median(words), max(words)
     return (
-        f"{processor()}, {asked.threads} thread(s), medians of {asked.rounds} rounds in turns. bvx {bvx.__version__}, "
-        f"onnxruntime {version('onnxruntime')}; transformers {version('transformers')}, PyTorch {version('torch')}. "
+        f"{describe()['cpu']}, {asked.threads} thread(s), medians of {asked.rounds} rounds in turns. "
+        f"bvx {bvx.__version__}, onnxruntime {version('onnxruntime')}; transformers {version('transformers')}, "
+        f"PyTorch {version('torch')}. "
         f"{len(texts):,} lines of 1 to {most} words, half of them at most {half:.0f}; {TASK}."
     )
 

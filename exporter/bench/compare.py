@@ -1,8 +1,10 @@
 """Two documents of the same bench: what got slower, said only where it is certain enough to stop a release.
 
 A run's own interval does not know that the whole machine was slower on that day. So a cell counts as slower only when
-it is so by its median and by its lower quartile, which disturbances hardly reach, and each both by the clock and beside
-the yardstick that was timed between the turns; with one chance in a hundred shared by all cells (Bonferroni).
+it is so by its median and by its lower quartile, which disturbances hardly reach, and each by the clock, beside the
+yardstick that was timed between the turns, and by the processor time of the process, which does not grow while others
+have the processor; with one chance in a hundred shared by all cells (Bonferroni). What waits for a device most of its
+time is not judged by processor time.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from ...runtime.latency import compare_turns
 __all__ = ["Change", "compare_documents", "read_share"]
 
 _CHANCE = 0.01
+_COMPUTES = 0.5
+"""Share of its fastest run from which on a process computes, rather than wait for a device."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ def _compare(
         for _, low, high in _ratios(new["turns"], old["turns"], confidence)
         for scale in (1.0, pace)
     ]
+    if _computes(old) and _computes(new):
+        work = [[[one] for one in cell["work"]] for cell in (new, old)]
+        found += [(low, high) for _, low, high in _ratios(*work, confidence)]
     least, most = min(low for low, _ in found), max(high for _, high in found)
     verdict = "slower" if least > 1 + fail_above else "faster" if most < 1 / (1 + fail_above) else "no difference"
     ratio = new["p50"] / old["p50"]
@@ -84,6 +91,12 @@ def _ratios(
 ) -> Iterator[tuple[float, float, float]]:
     for quantile in (0.5, 0.25):
         yield compare_turns(new, old, paired=False, quantile=quantile, confidence=confidence)
+
+
+def _computes(cell: Mapping[str, Any]) -> bool:
+    """Whether processor time says how long a cell's runs take where nothing else runs."""
+    work = cell.get("work")
+    return bool(work) and min(work) >= _COMPUTES * min(min(turn) for turn in cell["turns"])
 
 
 def _pace(cell: Mapping[str, Any]) -> float:

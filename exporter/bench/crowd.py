@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,16 +16,17 @@ from .worker import ToolFailed, Worker
 __all__ = ["measure_concurrency", "measure_texts"]
 
 _ROUNDS = 5
-_FEWEST = 2
+_FEWEST = 1
 _BATCH = 64
 
 
-def measure_concurrency(found: Measurements, workers: Sequence[Worker], progress: Progress) -> None:
+def measure_concurrency(found: Measurements, workers: Sequence[Worker], budget: Budget, progress: Progress) -> None:
     """Every level of concurrency, at the first shape."""
     plan = found.plan
     if not plan.concurrency:
         return
     batch, length = plan.shapes[0]
+    seconds = budget.limit_extra(len(workers) * len(plan.concurrency) * len(plan.threads), plan.seconds)
     progress.stage("Measuring calls that come at once", len(workers) * len(plan.concurrency))
     for level in plan.concurrency:
         for worker in workers:
@@ -32,7 +34,7 @@ def measure_concurrency(found: Measurements, workers: Sequence[Worker], progress
             if length > worker.facts.get("longest", length):
                 continue
             try:
-                answer = worker.ask("concurrent", batch=batch, length=length, level=level, seconds=plan.seconds)
+                answer = worker.ask("concurrent", batch=batch, length=length, level=level, seconds=seconds)
             except ToolFailed as error:
                 progress.warn(f"{worker.contender.name}, {level} at once: {error.cause}")
                 continue
@@ -59,9 +61,10 @@ def measure_texts(found: Measurements, workers: Sequence[Worker], budget: Budget
         return
     progress.stage("Measuring texts", len(readers) * (_ROUNDS + 1))
     taken: dict[int, list[dict[str, Any]]] = {id(worker): [] for worker in readers}
+    end = time.monotonic() + budget.limit_extra(len(found.plan.threads), math.inf)
     try:
         for turn in range(_ROUNDS + 1):
-            if turn > _FEWEST and budget.spent():
+            if turn > _FEWEST and time.monotonic() > end:
                 break
             for worker in list(readers):
                 progress.advance(detail=worker.contender.name)

@@ -47,7 +47,7 @@ def describe(found: Measurements) -> dict[str, Any]:
         "baseline": baseline,
         "machine": {
             **{name: value for name, value in found.machine.items() if name != "steal"},
-            "noise": describe_noise(found.yardstick.times, found.machine),
+            "noise": describe_noise(found.yardstick.times, found.machine, found.cells),
         },
         "contenders": found.contenders,
         "cells": cells,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,16 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def describe_noise(times: list[float], before: dict[str, Any]) -> dict[str, Any]:
+def describe_noise(
+    times: list[float], before: dict[str, Any], cells: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """How steady the machine was: how far the slow tenth of the yardstick's times lies above their median.
 
-    `steal` is the share of processor time that the host gave to others meanwhile, None where it does not say.
+    `steal` is the share of processor time that the host gave to others meanwhile, None where it does not say. `waited`
+    is the share of their time for which runs on one thread had no processor, the median of `cells`.
     """
     if not times:
-        return {"yardstick": None, "spread": None, "steal": None, "load": None}
+        return {"yardstick": None, "spread": None, "steal": None, "load": None, "waited": None}
     median, slow = np.percentile(times, (50, 90))
     then, now = before.get("steal"), _read_steal()
     steal = None
@@ -62,7 +66,17 @@ def describe_noise(times: list[float], before: dict[str, Any]) -> dict[str, Any]
         "spread": float(slow / median - 1),
         "steal": steal,
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "waited": _find_waiting(cells),
     }
+
+
+def _find_waiting(cells: Sequence[Mapping[str, Any]]) -> float | None:
+    shares = [
+        1 - np.mean(cell["work"]) / np.mean([taken for turn in cell["turns"] for taken in turn])
+        for cell in cells
+        if cell.get("work") and cell["threads"] == 1
+    ]
+    return max(0.0, float(np.median(shares))) if shares else None
 
 
 def choose_cores(threads: int, pin: bool) -> list[int]:

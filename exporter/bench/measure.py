@@ -47,7 +47,8 @@ def measure_contenders(
     """
     found = Measurements(plan)
     most = max((sum(one.threads == threads for one in contenders) for threads in plan.threads), default=0)
-    budget = Budget(plan.minutes, [shape for _ in plan.threads for shape in plan.shapes], most)
+    extras = bool(plan.texts) + bool(plan.concurrency)
+    budget = Budget(plan.minutes, [shape for _ in plan.threads for shape in plan.shapes], most, extras)
     try:
         failed = _prepare(contenders, environment, progress)
         for threads in plan.threads:
@@ -96,7 +97,7 @@ def _measure_group(
         records = {id(worker): found.add(worker) for worker in workers}
         for shape in found.plan.shapes:
             _measure_shape(found, workers, shape, budget, progress)
-        measure_concurrency(found, workers, progress)
+        measure_concurrency(found, workers, budget, progress)
         measure_texts(found, workers, budget, progress)
         for worker in workers:
             with suppress(ToolFailed):  # A process that has died said so where it did.
@@ -120,6 +121,7 @@ def _measure_shape(
     total = sum(rounds[number] * cost for number, cost in costs.items())
     progress.stage(f"Measuring {name}", max(1, round(total)))
     turns: dict[int, list[list[float]]] = {number: [] for number in warmed}
+    work: dict[int, list[float]] = {number: [] for number in warmed}
     pace: list[float] = []
     try:
         for turn in range(max(rounds.values(), default=0)):
@@ -132,6 +134,7 @@ def _measure_shape(
                     found.refuse(workers[number], shape, error.cause)
                     continue
                 turns[number].append(answer["times"])
+                work[number].append(round(answer["work"], 4))
                 progress.advance(round(costs[number]), workers[number].contender.name)
     finally:
         # Also after Ctrl-C: a cell with the turns that it has is better than none, and says how many they were.
@@ -142,6 +145,7 @@ def _measure_shape(
                         **name_contender(workers[number].contender),
                         **asdict(summarise(taken, batch, length, warmed[number])),
                         "turns": [[round(one, 4) for one in turn] for turn in taken],
+                        "work": work[number][: len(taken)],
                         "yardstick": pace[: len(taken)],
                     }
                 )

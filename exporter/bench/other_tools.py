@@ -21,7 +21,7 @@ import numpy as np
 
 from .serve import Feeds, Opened, Reader, Run, make_feeds
 
-__all__ = ["open_tool"]
+__all__ = ["open_tool", "quieten"]
 
 _CLASSES = {
     "text-classification": "AutoModelForSequenceClassification",
@@ -35,14 +35,18 @@ _TASKS = {"text-ranking": "text-classification", "multiple-choice": "text-classi
 _CALIBRATION_SAMPLES = 16
 
 
+def quieten() -> None:
+    """What the process of a tool needs once: no warnings, which nobody reads, and no network."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
 def open_tool(asked: Mapping[str, Any]) -> Opened:
     """Load `asked["tool"]`, or with `asked["prepare"]` write the files that it will load to the folder `work`.
 
     What makes files runs in a process of its own, so that its memory is not counted as the tool's.
     """
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    os.environ["HF_HUB_OFFLINE"] = "1"
     work, tool = Path(asked["work"]), asked["tool"]
     names = tuple(asked["names"])
     if asked.get("prepare"):
@@ -55,7 +59,7 @@ def open_tool(asked: Mapping[str, Any]) -> Opened:
 
 def _open_reader(run: Run, names: tuple[str, ...], asked: Mapping[str, Any]) -> Reader | None:
     """What reads texts with the bundle's tokenizer, in batches as they come, padded to the longest of the batch."""
-    path = Path(asked.get("bundle", "")) / "tokenizer.json"
+    path = Path(asked.get("bundle", os.devnull)) / "tokenizer.json"
     if asked["tool"] == "torch-compile" or not path.is_file():
         return None  # Compiled for each shape, it would compile for every batch.
     from tokenizers import Tokenizer

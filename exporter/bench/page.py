@@ -119,7 +119,8 @@ def _thin(document: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in cell.items() if name not in ("turns", "yardstick")}
         cells.append({**kept, **about[cell["contender"]], "runs": runs[::step]})
     concurrency = [{**one, **about[one["contender"]]} for one in document["concurrency"]]
-    return {"cells": cells, "concurrency": concurrency, "accuracy": list(_list_accuracies(document))}
+    accuracy = list(_list_accuracies(document))
+    return {"cells": cells, "concurrency": concurrency, "accuracy": accuracy, "baseline": document["baseline"]}
 
 
 def _list_accuracies(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@
   const onThreads = (count) => (threads.length > 1 ? `, ${count} thread${count === 1 ? "" : "s"}` : "");
   const series = (cell) => cell.contender;
   const allSeries = [...new Set(data.cells.map(series))];
-  const show = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+  const show = (value) => (value >= 100 ? Math.round(value).toLocaleString("en") : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const scheme = () => {
@@ -39,7 +39,7 @@
 
   function bars(cells, range) {
     const rows = cells.map((cell) => ({ ...cell, series: series(cell), label: `${show(cell.p50)}${cell.verdict === "no difference" ? "  no difference" : ""}` }));
-    const y = { field: "series", type: "nominal", title: null, sort: { field: "p50" }, axis: { ticks: false, domain: false } };
+    const y = { field: "series", type: "nominal", title: null, sort: [...cells].sort((a, b) => a.p50 - b.p50).map(series), axis: { ticks: false, domain: false, labelPadding: 6 } };
     return {
       width: 300, height: { step: 26 }, data: { values: rows },
       layer: [
@@ -107,7 +107,7 @@
   function perShape(cells, make) {
     return shapes.map((shape) => [shape, cells.filter((cell) => shapeOf(cell) === shape)]).filter(([, here]) => here.length).map(([shape, here]) => make(shape, here));
   }
-  const medians = (cells, range) => perShape(cells, (shape, here) => [`Median at ${shape}`, "with its 95 % interval; shorter is faster", bars(here, range),
+  const medians = (cells, range) => perShape(cells, (shape, here) => [`Median at ${shape}`, `with its 95 % interval; shorter is faster${here.some((cell) => cell.verdict === "no difference") ? `; no difference is to ${data.baseline}` : ""}`, bars(here, range),
     list(here, (cell) => `${series(cell)} ${show(cell.p50)}`)]);
   const distributions = (cells, range) => perShape(cells, (shape, here) => [`Distribution at ${shape}`, "share of runs done by a time; steeper is steadier", distribution(here, range),
     list(here, (cell) => `${series(cell)}: half within ${show(cell.p50)}, 99 % within ${show(cell.p99)}`)]);

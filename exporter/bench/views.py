@@ -38,7 +38,7 @@ def view_bench(document: Mapping[str, Any], written: Sequence[str]) -> Iterator[
         columns = ("engine", "threads", "texts/s", "tokens/s", "tokenisation", "beside padded batches")
         yield Table(f"{document['texts'][0]['texts']} texts, from strings to answers", columns, rows)
     if document["concurrency"]:
-        rows = tuple(
+        crowds = tuple(
             (
                 one["contender"],
                 str(one["threads"]),
@@ -48,7 +48,7 @@ def view_bench(document: Mapping[str, Any], written: Sequence[str]) -> Iterator[
             )
             for one in document["concurrency"]
         )
-        yield Table("Calls that come at once", ("engine", "threads", "at once", "texts/s", "p99"), rows)
+        yield Table("Calls that come at once", ("engine", "threads", "at once", "texts/s", "p99"), crowds)
     loaded = [one for one in document["contenders"] if "skipped" not in one]
     yield Table(
         "Processes",

@@ -40,7 +40,7 @@ def describe_summary(document: Mapping[str, Any]) -> Iterator[str]:
             f"{where} {best['contender']} is the fastest with {number(best['p50'])} ms; "
             f"{second['contender']} takes {number(second['p50'])} ms"
         )
-        yield f"{sentence}, which is no difference." if second["contender"] in near else f"{sentence}."
+        yield f"{sentence}: no difference, as their intervals meet." if second["contender"] in near else f"{sentence}."
         mine = next((cell for cell in ranked if cell["contender"] in ours), None)
         if mine is not None and best["contender"] not in ours and mine["contender"] not in near:
             yield (
@@ -59,11 +59,17 @@ def describe_machine(document: Mapping[str, Any]) -> str:
         f"each engine a process of its own, {pinned}, {document['asked']['rounds']} turns.",
     ]
     if noise["spread"] is not None:
-        shaky = " That is a noisy machine: trust ratios, not milliseconds." if noise["spread"] > 0.1 else ""
+        noisy = noise["spread"] > 0.1 or (noise["waited"] or 0.0) > 0.1
+        shaky = " That is a noisy machine: trust ratios, not milliseconds." if noisy else ""
         stolen = f", the host gave {100 * noise['steal']:.0f} % of its time to others" if noise["steal"] else ""
+        waited = (
+            f", runs on one thread waited for a processor {100 * noise['waited']:.0f} % of their time"
+            if noise["waited"] is not None
+            else ""
+        )
         words.append(
             f"A fixed piece of work between the turns took up to {100 * noise['spread']:.0f} % longer than its median "
-            f"in nine of ten cases; load {noise['load']}{stolen}.{shaky}"
+            f"in nine of ten cases; load {noise['load']}{stolen}{waited}.{shaky}"
         )
     return " ".join(words)
 
@@ -78,6 +84,8 @@ def describe_environment(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if noise["spread"] is not None:
         rows.append(("load afterwards", str(noise["load"])))
         rows.append(("taken by the host", "not told" if noise["steal"] is None else f"{100 * noise['steal']:.1f} %"))
+        if noise["waited"] is not None:
+            rows.append(("runs on one thread waited", f"{100 * noise['waited']:.1f} % of their time for a processor"))
         rows.append(
             (
                 "noise",

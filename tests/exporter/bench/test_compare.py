@@ -21,6 +21,7 @@ def test_a_planted_slowdown_of_a_fifth_is_caught_in_every_cell(make_document):
 def test_a_fifth_in_one_cell_alone_is_caught_there_and_nowhere_else(make_document):
     old, new = make_document(ENGINES), make_document(ENGINES, seed=1)
     new["cells"][2]["turns"] = [[1.2 * taken for taken in turn] for turn in new["cells"][2]["turns"]]
+    new["cells"][2]["work"] = [1.2 * taken for taken in new["cells"][2]["work"]]
     assert verdicts(old, new) == ["no difference", "no difference", "slower", "no difference"]
 
 
@@ -43,6 +44,27 @@ def test_disturbances_that_lengthen_some_turns_do_not_count(make_document):
             [2 * taken for taken in turn] for turn in cell["turns"][: len(cell["turns"]) * 6 // 10]
         ]
     assert "slower" not in verdicts(old, new)
+
+
+def test_runs_that_waited_for_a_processor_which_others_had_are_not_accused(make_document):
+    old, new = make_document(ENGINES), make_document(ENGINES, seed=1)
+    for cell in new["cells"]:
+        cell["turns"] = [[1.8 * taken for taken in turn] for turn in cell["turns"]]
+    assert "slower" not in verdicts(old, new)
+
+
+def test_what_waits_for_a_device_is_judged_by_the_clock_alone(make_document):
+    old, new = make_document(ENGINES), make_document(ENGINES, seed=1, slow=1.2)
+    for cell in (*old["cells"], *new["cells"]):
+        cell["work"] = [0.3] * len(cell["work"])
+    assert verdicts(old, new) == ["slower"] * 4
+
+
+def test_documents_that_say_nothing_of_processor_time_are_judged_by_the_clock(make_document):
+    old, new = make_document(ENGINES), make_document(ENGINES, seed=1, slow=1.2)
+    for cell in old["cells"]:
+        del cell["work"]
+    assert verdicts(old, new) == ["slower"] * 4
 
 
 def test_what_got_faster_is_said_too(make_document):

@@ -109,3 +109,38 @@ def test_a_browser_draws_every_chart_with_words_for_those_who_do_not_see_it(page
     assert "Accuracy against latency at 1x16" in drawn
     assert "6 of 6 cells shown" in drawn
     assert re.search(r'aria-label="Median at 1x16[^"]*torch \d', drawn)
+
+
+def luminance(colour):
+    """WCAG 2.2, relative luminance."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_words_and_lines_stand_out_on_light_and_on_dark_paper(page):
+    style = page.partition("</style>")[0]
+    for block in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[:2]:
+        value = {name: found.split() for name, found in re.findall(r"--([a-z-]+): (#[^;]+);", block)}
+        paper, shade = value["paper"][0], value["shade"][0]
+        for name in ("ink", "soft", "accent"):
+            assert min(contrast(value[name][0], paper), contrast(value[name][0], shade)) >= 4.5, name
+        assert contrast(value["warn-ink"][0], value["warn-paper"][0]) >= 4.5
+        for colour in value["series"]:  # of graphics: WCAG 2.2, 1.4.11
+            assert contrast(colour, paper) >= 3, colour
+
+
+def test_everything_can_be_reached_by_keyboard_and_has_a_name(page):
+    body = without_scripts(page)
+    assert 'class="skip" href="#figures"' in body and 'id="figures" tabindex="-1"' in body
+    assert body.count('class="scroll"') == len(
+        re.findall(r'class="scroll" tabindex="0" role="region" aria-label', body)
+    )
+    for box in re.findall(r"<label>(.*?)</label>", body):
+        assert re.fullmatch(r'<input type="checkbox"[^>]*> \S.*', box)
+    assert '<html lang="en">' in page and "<noscript>" in page

