@@ -1,4 +1,4 @@
-"""What this machine has for bvx: facts for `bvx doctor`, found without importing an engine."""
+"""What this machine has for bvx: facts for `bvx doctor`, found without importing an engine; CUDA is asked for a GPU."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.choices import list_choices
+from ..runtime.engines import ORDER, list_candidates
 from ..runtime.machine import allowed_cores, cpu_features
 from .versions import ENGINES, find_providers, find_version
 
@@ -102,6 +103,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "engines": installed,
         "providers": providers,
+        "auto": choose_engines(),
         "extras": extras,
         "cpu": describe_cpu(cpu_features()),
         "cores": {"allowed": allowed_cores(), "present": os.cpu_count() or 1},
@@ -115,6 +117,18 @@ def examine(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
         },
         "problems": find_problems(installed, extras) + [_BROKEN] * (providers is None),
     }
+
+
+def choose_engines() -> dict[str, dict[str, Any]]:
+    """What `engine="auto"` takes for a variant of each target: the `engine`, None where there is none, and `why`."""
+    found: dict[str, dict[str, Any]] = {}
+    for target in ORDER:
+        choices = list(list_candidates([target]))
+        able = [choice.engine for choice in choices if choice.obstacle is None]
+        passed = {str(choice.obstacle): None for choice in choices if choice.obstacle is not None}
+        why = " ".join(passed) if not able or choices[0].engine != able[0] else "It stands first, and is here."
+        found[target] = {"engine": able[0] if able else None, "why": why}
+    return found
 
 
 def bvx_version() -> str:

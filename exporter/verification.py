@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.bundle import Bundle
 from ..runtime.encoder import Encoder
-from ..runtime.engines import ENGINES, find_engine
-from ..runtime.errors import BvxError, CheckpointError, PlanError
+from ..runtime.engines import ENGINES, Candidate, find_engine, list_candidates
+from ..runtime.errors import BvxError, CheckpointError, EngineMismatch, PlanError
 from ..runtime.golden import read_golden
 from ..runtime.loading import load
 from ..runtime.manifest import Manifest, Variant
@@ -60,8 +60,12 @@ def verify(
     bisect: bool = False,
     progress: Progress | None = None,
     task: str | None = None,
+    strict: bool = False,
 ) -> Verification:
     """Check every variant of `bundle`, or those of one `precision`, that `engine` serves here.
+
+    With "auto" a variant whose engine is not here, or lacks its GPU or its plan, is left out, and `progress` warned of
+    it; `strict` refuses instead.
 
     Without `against` they are compared with the bundle's golden values. `against` names the model that the bundle was
     made from (hub id, folder, or for random weights the architecture), which is loaded and asked live. `bisect` looks
@@ -85,8 +89,19 @@ def verify(
     checkpoint = None if against is None else _load_model(against, opened.manifest, progress)
     reports: list[ParityReport] = []
     divergences: list[Divergence] = []
-    for variant, name in chosen:
-        with load(opened.root, precision=variant.precision, engine=name, check_hashes=False) as encoder:
+    left_out: list[EngineMismatch] = []
+    for variant, choice in chosen:
+        try:
+            if choice.obstacle is not None:
+                raise choice.obstacle
+            encoder = load(opened.root, precision=variant.precision, engine=choice.engine, check_hashes=False)
+        except EngineMismatch as error:
+            if engine != "auto" or strict:
+                raise
+            left_out.append(error)
+            progress.warn(f"{variant.key} was not verified. {error}")
+            continue
+        with encoder:
             report = _check(encoder, checkpoint, progress, locate=not bisect)
             if bisect and not report:
                 divergence = _bisect(encoder, checkpoint, report, progress)
@@ -94,6 +109,8 @@ def verify(
                     report = replace(report, diverged_at=divergence.layer)
                     divergences.append(divergence)
             reports.append(report)
+    if not reports and left_out:
+        raise left_out[0]
     return Verification(tuple(reports), tuple(divergences))
 
 
@@ -117,17 +134,21 @@ def _verify_foreign(
     return Verification((verify_graph(file, against, task, engine, progress),))
 
 
-def _choose(bundle: Bundle, precision: str | None, engine: str) -> Iterator[tuple[Variant, str]]:
-    """The variants to check, each with the engine that serves it. Raises BundleError and EngineMismatch for none."""
-    first = bundle.variant(precision)
+def _choose(bundle: Bundle, precision: str | None, engine: str) -> Iterator[tuple[Variant, Candidate]]:
+    """The variants to check, each with the engine for it. Raises BundleError and EngineMismatch for none."""
+    bundle.variant(precision)
     variants = [v for v in bundle.manifest.variants if v.state != "failed" and precision in (None, v.precision)]
-    name, _ = find_engine(engine, [variant.target for variant in variants] or [first.target])
+    if engine != "auto":
+        name, _ = find_engine(engine, [variant.target for variant in variants])
+        yield from ((one, Candidate(name, one.target)) for one in variants if one.target in ENGINES[name].targets)
+        return
     for variant in variants:
-        serving = [
-            each for each in ([name] if engine != "auto" else ENGINES) if variant.target in ENGINES[each].targets
-        ]
-        if serving:
-            yield variant, serving[0]
+        # Where none can serve, what an installed one lacks says more than that others are not installed.
+        choices = sorted(
+            list_candidates([variant.target]),
+            key=lambda one: (one.obstacle is not None, not ENGINES[one.engine].is_installed),
+        )
+        yield from ((variant, choice) for choice in choices[:1])
 
 
 def _check(encoder: Encoder, checkpoint: Checkpoint | None, progress: Progress, locate: bool) -> ParityReport:

@@ -142,6 +142,12 @@ def view_doctor(document: Mapping[str, Any]) -> Iterator[Block]:
     if document["providers"]:
         engines.append(("providers", ", ".join(document["providers"])))
     yield Table("Engines", (), tuple(engines))
+    chosen = document["auto"].items()
+    yield Table(
+        "What --engine auto takes for a variant for …",
+        (),
+        tuple((target, one["engine"] or "none", one["why"]) for target, one in chosen),
+    )
     extras = document["extras"].items()
     yield Table(
         "Extras",

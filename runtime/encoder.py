@@ -82,11 +82,20 @@ class Encoder:
         threads: int | None = None,
         spin: bool = False,
         check_hashes: bool = True,
+        strict: bool = False,
     ) -> Self:
         """`bvx.load`, for a bundle of this class's task. Raises BundleError when the bundle is of another."""
         from .loading import load
 
-        model = load(path, precision=precision, engine=engine, threads=threads, spin=spin, check_hashes=check_hashes)
+        model = load(
+            path,
+            precision=precision,
+            engine=engine,
+            threads=threads,
+            spin=spin,
+            check_hashes=check_hashes,
+            strict=strict,
+        )
         if isinstance(model, cls):
             return model
         model.close()

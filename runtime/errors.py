@@ -12,6 +12,8 @@ BvxError
 ├── BundleError         the bundle is damaged, hostile, newer, or misses a file       exit 1
 ├── EngineMismatch      no installed engine can serve what was asked for              exit 1
 └── InputError          texts or arrays given to a loaded model are unusable          exit 1
+
+FallbackWarning is no error: a bundle made for a GPU is served by the processor.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ __all__ = [
     "CheckpointError",
     "EngineBuildError",
     "EngineMismatch",
+    "FallbackWarning",
     "InputError",
     "ParityFailed",
     "PlanError",
@@ -93,3 +96,7 @@ class EngineMismatch(BvxError):
 
 class InputError(BvxError):
     pass
+
+
+class FallbackWarning(UserWarning):
+    """`engine="auto"` took an engine for another target than the best that the bundle was made for; says which."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .agreement import check_agreement
 from .bundle import Bundle
 from .choices import choose_measured
 from .encoder import Encoder
-from .engines import find_engine, open_engine
-from .errors import BvxError, ParityFailed, PlanError
+from .engines import Candidate, Engine, find_engine, list_candidates, open_engine, settle
+from .errors import BvxError, EngineMismatch, ParityFailed, PlanError
 from .heads import find_predictor, open_head
 from .machine import allowed_cores, describe
 from .manifest import Variant
@@ -29,13 +31,16 @@ def load(
     threads: int | None = None,
     spin: bool = False,
     check_hashes: bool = True,
+    strict: bool = False,
 ) -> Encoder:
     """Open the bundle in the folder `path` and load one of its variants into an engine.
 
     What comes back is of the task's own class, such as `bvx.TextClassifier`; `bvx.TextClassifier.load` is the same for
     bundles of that task alone, and tells a type checker which class it is.
 
-    `precision` is one that the bundle has, None its first. `engine` is an engine's name, or "auto": what `bvx build
+    `precision` is one that the bundle has, None its first. `engine` is an engine's name, or "auto": a bundle that was
+    made for a GPU is served by one where GPU, driver, engine and plan are there, and else by the processor with a
+    FallbackWarning that names both, which `strict` makes an EngineMismatch; on the processor it is what `bvx build
     --engine cpu` measured to be the fastest on this machine, else the first of `bvx.runtime.engines.ENGINES` that is
     installed. `threads` are None for as many as the container may use; `spin` lets them wait busily, which takes whole
     cores and answers sooner. The weights of other variants are not read. `check_hashes=False` leaves out hashing large
@@ -59,16 +64,24 @@ def load(
     usable = [v.target for v in manifest.variants if v.state != "failed" and precision in (None, v.precision)]
     if not usable:
         bundle.variant(precision)  # Raises: the bundle says best what it has.
-    name, target = find_engine(engine, usable)
-    variant = bundle.variant(precision, target)
-    if check_hashes:
-        bundle.check_weights(variant.file)
+    if engine != "auto":
+        find_engine(engine, usable)  # Raises for a wrong name before anything large is read.
     cores = threads or allowed_cores()
-    if engine == "auto" and target == "cpu":
-        name = choose_measured(bundle, variant, cores) or name
+
+    def open_one(name: str, target: str) -> tuple[Variant, Engine]:
+        variant = bundle.variant(precision, target)
+        if check_hashes:
+            bundle.check_weights(variant.file)
+        if engine == "auto" and target == "cpu":
+            name = choose_measured(bundle, variant, cores) or name
+        return variant, open_engine(name, bundle.path(variant.file), variant, cores, spin)
+
     tokenizer = Tokenizer(bundle.path("tokenizer.json"), manifest.max_length, cores) if manifest.tokenizer else None
     head = open_head(manifest.task, manifest.head, tokenizer) if tokenizer else None
-    session = open_engine(name, bundle.path(variant.file), variant, cores, spin)
+    if engine == "auto":
+        variant, session = _open_best(usable, open_one, strict)
+    else:
+        variant, session = open_one(*find_engine(engine, usable))
     try:
         check_agreement(bundle, variant, session, head)
     except BvxError:
@@ -84,6 +97,33 @@ def load(
             "Export it with --reduce-range for such processors, or load another precision.",
         )
     return model
+
+
+def _open_best(
+    targets: Sequence[str], open_one: Callable[[str, str], tuple[Variant, Engine]], strict: bool
+) -> tuple[Variant, Engine]:
+    """What `open_one` makes of the first engine that can serve one of `targets`. See `settle` for what is said."""
+    passed: list[Candidate] = []
+    tried: list[EngineMismatch] = []
+    for choice in list_candidates(targets):
+        if choice.obstacle is not None:
+            passed.append(choice)
+            continue
+        if strict:
+            settle(choice, passed, strict)
+        try:
+            opened = open_one(choice.engine, choice.target)
+        except EngineMismatch as error:
+            if choice.target == "cpu":
+                raise
+            tried.append(error)
+            passed.append(replace(choice, obstacle=error))
+            continue
+        settle(choice, passed, strict)
+        return opened
+    if tried:
+        raise tried[0]
+    return open_one(*find_engine("auto", targets))  # Whose words say what is missing.
 
 
 def _may_saturate(variant: Variant) -> bool:

@@ -30,6 +30,7 @@ ERRORS = {
     "CheckpointError",
     "EngineBuildError",
     "EngineMismatch",
+    "FallbackWarning",
     "InputError",
     "ParityFailed",
     "PlanError",

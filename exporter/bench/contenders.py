@@ -71,7 +71,7 @@ def _of_bundle(bundle: Bundle, plan: BenchPlan, model: str, threads: int, severa
                 targets = [one.target for one in usable if one.precision == precision]
                 if not targets:
                     bundle.variant(precision)  # Raises: the bundle says best what it has.
-                engine = find_engine(asked, targets)[0]
+                engine = find_engine(asked, targets, plan.strict)[0]
             except BvxError as error:
                 skipped = str(error)
             name = f"{model}: {engine} {precision}" if several else f"bvx {engine} {precision}"

@@ -33,13 +33,15 @@ _LONGEST = 1 << 20
 class BenchPlan:
     """What was asked for.
 
-    `rounds` is how many turns each engine gets at each shape, at most where `minutes` limit the whole; `seconds` is how
-    long each level of concurrency lasts. `pin` binds each engine's process to as many cores as it has threads. `peers`
-    is the folder of the environment with the other tools, None for where it is looked for.
+    `strict` leaves a bundle out where "auto" would not serve it on the GPU that it was made for. `rounds` is how many
+    turns each engine gets at each shape, at most where `minutes` limit the whole; `seconds` is how long each level of
+    concurrency lasts. `pin` binds each engine's process to as many cores as it has threads. `peers` is the folder of
+    the environment with the other tools, None for where it is looked for.
     """
 
     bundles: tuple[str, ...]
     engines: tuple[str, ...] = ("auto",)
+    strict: bool = False
     precisions: tuple[str, ...] = ()
     shapes: tuple[tuple[int, int], ...] = ((1, 16), (1, 128), (8, 128))
     threads: tuple[int, ...] = (1,)

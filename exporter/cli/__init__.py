@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise KeyboardInterrupt
             if not callable(work):
                 return int(work or 0)
-            with shell.claim_stdout():
+            with shell.claim_stdout(), shell.heed_fallbacks():
                 code = int(work(shell))
                 shell.end()
                 return code

@@ -12,7 +12,7 @@ from ...runtime.errors import PlanError
 from ..bench.plan import OTHER_TOOLS
 from ..documents import Interrupted
 from . import completion
-from .options import AsJson, Quiet, Verbose
+from .options import AsJson, Quiet, Strict, Verbose
 from .shell import PARITY_FAILED, Shell, Work
 
 __all__ = ["bench", "name_json_file"]
@@ -35,6 +35,7 @@ def bench(
         str,
         Option(metavar="NAME,…", autocompletion=completion.list_engines, help="The engines that run them."),
     ] = "auto",
+    strict: Strict = False,
     precision: Annotated[
         str | None,
         Option(
@@ -97,6 +98,7 @@ def bench(
         plan = BenchPlan(
             bundles=tuple(bundles or ()),
             engines=_split(engine),
+            strict=strict,
             precisions=_split(precision),
             shapes=read_shapes(shapes),
             threads=read_numbers(threads, "--threads"),

@@ -10,7 +10,7 @@ from ...runtime.errors import EngineMismatch
 from . import completion
 from .shell import Shell
 
-__all__ = ["AsJson", "Engine", "Folder", "Precision", "Quiet", "Verbose"]
+__all__ = ["AsJson", "Engine", "Folder", "Precision", "Quiet", "Strict", "Verbose"]
 
 
 def _raise_voice(context: Context, given: bool) -> bool:
@@ -57,6 +57,9 @@ Engine = Annotated[
         autocompletion=completion.list_engines,
         help="The engine that runs the bundle.",
     ),
+]
+Strict = Annotated[
+    bool, Option("--strict", help="Refuse, where --engine auto would leave the GPU that the bundle was made for.")
 ]
 Verbose = Annotated[
     bool, Option("--verbose", "-v", callback=_raise_voice, show_default=False, help="Say more on stderr.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...runtime.errors import InputError, PlanError
 from . import run_options as words
 from .lines import write_lines
-from .options import AsJson, Engine, Folder, Precision, Quiet, Verbose
+from .options import AsJson, Engine, Folder, Precision, Quiet, Strict, Verbose
 from .shell import Shell, Work
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def run(
     batch_size: words.BatchSize = 32,
     precision: Precision = None,
     engine: Engine = "auto",
+    strict: Strict = False,
     threads: words.Threads = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -82,7 +83,7 @@ def run(
             given = () if jsonl else read_texts(texts, source)
             if source is None and jsonl:
                 raise PlanError("--jsonl has nothing to read.", "Pipe lines in, or name a file with --input.")
-            with load(bundle, precision=precision, engine=engine, threads=threads) as model:
+            with load(bundle, precision=precision, engine=engine, threads=threads, strict=strict) as model:
                 answerer = Answerer(model, options)
                 if jsonl:
                     watched = not to_terminal and shell.voice == 0 and sys.stderr is not None and sys.stderr.isatty()

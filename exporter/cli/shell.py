@@ -7,11 +7,12 @@ import shutil
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...runtime.errors import BvxError
+from ...runtime.errors import BvxError, FallbackWarning
 from .. import descriptors
 from ..documents import describe_error, to_json
 from ..layout import Block, lay_out, make_visible
@@ -51,6 +52,22 @@ class Shell:
                 yield
             finally:
                 sys.stdout = stdout
+
+    @contextmanager
+    def heed_fallbacks(self) -> Iterator[None]:
+        """Say what the runtime warns of when it leaves the GPU, once, as a warning of this command."""
+        with warnings.catch_warnings():
+            others = warnings.showwarning
+
+            def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+                if not issubclass(category, FallbackWarning):
+                    others(message, category, *place, **more)
+                elif str(message) not in self.warnings:
+                    self.warn(str(message))
+
+            warnings.simplefilter("always", FallbackWarning)
+            warnings.showwarning = show
+            yield
 
     def answer(self, document: Mapping[str, Any], view: Iterable[Block]) -> None:
         """Print a command's answer: the document for programs, its view for people."""

@@ -8,7 +8,7 @@ from typer import Option
 
 from ...runtime.errors import PlanError
 from . import completion
-from .options import AsJson, Engine, Folder, Precision, Quiet, Verbose
+from .options import AsJson, Engine, Folder, Precision, Quiet, Strict, Verbose
 from .shell import PARITY_FAILED, Shell, Work
 
 __all__ = ["verify"]
@@ -27,6 +27,7 @@ def verify(
     ] = None,
     precision: Precision = None,
     engine: Engine = "auto",
+    strict: Strict = False,
     bisect: Annotated[bool, Option("--bisect", help="With --against: name the first operator that diverges.")] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -48,7 +49,7 @@ def verify(
         from ..views import view_verification
 
         with shell.watching():
-            found = verify(bundle, against, precision, engine, bisect, shell, task)
+            found = verify(bundle, against, precision, engine, bisect, shell, task, strict)
         document = describe_verification(bundle, found.reports, found.divergences, shell.warnings)
         shell.answer(document, view_verification(document))
         return 0 if document["passed"] else PARITY_FAILED

@@ -20,6 +20,16 @@ def test_everything_examined_is_json():
     assert document["cores"]["allowed"] >= 1
 
 
+def test_what_auto_takes_is_said_for_each_target_and_why(fake_cuda, fake_trt):
+    fake_trt("11.4.0.106")
+    fake_cuda(devices=0)
+    chosen = doctor.choose_engines()
+    assert chosen["cpu"] == {"engine": "onnxruntime", "why": "It stands first, and is here."}
+    assert chosen["tensorrt"]["engine"] is None and "no NVIDIA GPU here" in chosen["tensorrt"]["why"]
+    fake_cuda()
+    assert doctor.choose_engines()["tensorrt"]["engine"] == "tensorrt"
+
+
 def test_both_packages_of_onnxruntime_are_a_clash_with_its_remedy():
     (problem,) = doctor.find_problems({"onnxruntime": "1.30.0", "onnxruntime-gpu": "1.30.0"}, {})
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in problem

@@ -13,3 +13,8 @@ def test_doctor_fails_where_something_has_to_be_mended(bvx, monkeypatch):
     done = bvx("doctor")
     assert done.code == 1
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in done.out
+
+
+def test_doctor_shows_what_auto_takes(bvx):
+    shown = bvx("doctor").out
+    assert "What --engine auto takes" in shown and "no NVIDIA GPU here" in shown

@@ -19,6 +19,8 @@ from bvx.runtime.parity import Tolerance
 PLAN = b"a plan"
 PROFILES = (Profile((1, 1), (2, 8), (4, 12)), Profile((1, 1), (8, 24), (16, 24)))
 VARIANT = Variant("fp16", "tensorrt", "onnx/cpu/fp32.onnx", "verified")
+ON_CPU = Variant("fp32", "cpu", "onnx/cpu/fp32.onnx", "verified")
+TOLERANCE = Tolerance(1e-4, 1e-5, 0.999999, 1.0)
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,10 @@ class Machine:
 def machine(fake_trt, fake_cuda, make_bundle, tmp_path, monkeypatch):
     """Installs everything: machine(surface, plan=True, **gpu) -> Machine; without `plan` nothing was built."""
 
-    def install(surface="11.4.0.106", plan=True, **gpu):
+    def install(surface="11.4.0.106", plan=True, variants=(VARIANT,), **gpu):
         monkeypatch.setenv("BVX_CACHE", str(tmp_path / "cache"))
         bundle = make_bundle(
-            "text-classification", variants=(VARIANT,), tolerances={"fp16": Tolerance(1e-4, 1e-5, 0.999999, 1.0)}
+            "text-classification", variants=variants, tolerances={one.precision: TOLERANCE for one in variants}
         )
         cuda = fake_cuda(**gpu)
         module, engine = ("tensorrt_rtx", "tensorrt-rtx") if surface.startswith("rtx") else ("tensorrt", "tensorrt")
