@@ -19,7 +19,8 @@ class CalibrationPlan:
     """The texts, and the budget.
 
     `texts` names what to calibrate on (calibration.corpus reads it: a file, "-" for standard input, None for the
-    built-in texts), of which `samples` are drawn. `ranges` are those of another export, used again instead.
+    built-in texts), of which `samples` are drawn. `ranges` are those of another export (the
+    file, or the bundle that it lies in), used again instead.
     `observer` None is the one that was measured to be best. `labelled` names labelled data to judge on, and `max_drop`
     the share of the metric (or without labelled data, of the predictions) that a variant may lose. `reduce_range` None
     is what this machine's processor needs.
@@ -43,13 +44,22 @@ class CalibrationPlan:
             yield PlanError(f"There is no observer {self.observer!r}.", f"Choose from: {', '.join(OBSERVERS)}.")
         if self.ranges is not None and self.texts is not None:
             yield PlanError("--ranges and --calibrate are both given.", "Ranges are used instead of texts: give one.")
-        if self.ranges is not None and not self.ranges.is_file():
-            yield CalibrationError(
-                f"There is no file {self.ranges}.", "Ranges lie in a bundle as ranges.safetensors: name that file."
-            )
+        if self.ranges is not None:
+            yield from self._missing(self.ranges)
         if self.max_drop is not None and not 0 <= self.max_drop < 1:
             yield PlanError(
                 f"--max-drop is {self.max_drop:.3%}.", "Choose a share from 0% to below 100%, such as 0.5%."
+            )
+
+    def _missing(self, ranges: Path) -> Iterator[CalibrationError]:
+        name = "ranges.safetensors"
+        if ranges.is_dir() and not (ranges / name).is_file():
+            yield CalibrationError(
+                f"The folder {ranges} has no {name}.", "Name a bundle that was calibrated, or the file itself."
+            )
+        elif not ranges.exists():
+            yield CalibrationError(
+                f"There are no ranges at {ranges}.", f"Ranges lie in a bundle as {name}: name that file, or the bundle."
             )
 
     def _needless(self) -> Iterator[PlanError]:

@@ -67,7 +67,7 @@ def export(
         str | None, Option(metavar="NAME", help=f"How ranges are chosen: {', '.join(OBSERVERS)}.")
     ] = None,
     ranges: Annotated[
-        Path | None, Option(metavar="FILE", help="ranges.safetensors of another bundle, instead of texts.")
+        Path | None, Option(metavar="BUNDLE", help="Ranges of another bundle, or their file, instead of texts.")
     ] = None,
     labelled: Annotated[
         str | None, Option("--eval", metavar="FILE", help="Labelled texts to judge every variant on.")

@@ -47,3 +47,9 @@ def test_ranges_and_texts_exclude_each_other(tmp_path: Path):
     ranges.write_bytes(b"")
     assert "give one" in said(CalibrationPlan(texts="mail.txt", ranges=ranges))
     assert not said(CalibrationPlan(ranges=ranges))
+
+
+def test_ranges_may_be_a_bundle_that_has_them(tmp_path: Path):
+    assert "has no ranges.safetensors" in said(CalibrationPlan(ranges=tmp_path))
+    (tmp_path / "ranges.safetensors").write_bytes(b"")
+    assert not said(CalibrationPlan(ranges=tmp_path))

@@ -50,7 +50,7 @@ def test_ranges_lie_in_the_bundle_and_serve_another_export(piped: ExportResult, 
         str(checkpoint),
         tmp_path / "bundle",
         precisions=("int8",),
-        calibration=CalibrationPlan(ranges=piped.path / FILE),
+        calibration=CalibrationPlan(ranges=piped.path),
     )
     again = export(plan)
     assert dict(read_ranges(again.path / FILE).bounds) == dict(ranges.bounds)
