@@ -23,10 +23,10 @@ from peer_engine import PeerEngine, open_peer
 import bvx
 from bvx.calibration.corpus import read_sample
 from bvx.calibration.evaluation.accuracy import Accuracy
+from bvx.calibration.evaluation.judge import Judge
 from bvx.calibration.evaluation.labelled import read_labelled
 from bvx.calibration.inputs import make_inputs
 from bvx.exporter.calibration_plan import CalibrationPlan
-from bvx.exporter.judgement import Judge
 from bvx.exporter.pipeline import ExportResult, export
 from bvx.exporter.plan import ExportPlan
 from bvx.runtime.bundle import Bundle

@@ -12,13 +12,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..calibration.corpus import Sample
+from ..calibration.evaluation.judge import Judge
 from ..calibration.evaluation.labelled import Labelled
 from ..calibration.recipe import Recipe
 from ..calibration.sensitivity import Tradeoff, Trial, keep, keep_fewest, rank_operators
 from ..runtime.encoder import Encoder
 from ..runtime.errors import AccuracyLost
 from ..runtime.manifest import Manifest, Variant
-from .judgement import Judge, full_precision
+from .judgement import full_precision
 from .plan import ExportPlan
 from .progress import Progress
 from .quantization import Quantised

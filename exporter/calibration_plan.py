@@ -19,11 +19,10 @@ class CalibrationPlan:
     """The texts, and the budget.
 
     `texts` names what to calibrate on (calibration.corpus reads it: a file, "-" for standard input, None for the
-    built-in texts), of which `samples` are drawn. `ranges` are those of another export (the
-    file, or the bundle that it lies in), used again instead.
-    `observer` None is the one that was measured to be best. `labelled` names labelled data to judge on, and `max_drop`
-    the share of the metric (or without labelled data, of the predictions) that a variant may lose. `reduce_range` None
-    is what this machine's processor needs.
+    built-in texts), of which `samples` are drawn. `ranges` are those of another export, used again instead: their
+    file, or the bundle that it lies in. `observer` None is the one that was measured to be best. `labelled` names
+    labelled data to judge on, and `max_drop` the share of the metric (or without labelled data, of the predictions)
+    that a variant may lose. `reduce_range` None is what this machine's processor needs.
     """
 
     texts: str | None = None

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from ..calibration.corpus import Sample
 from ..calibration.evaluation.accuracy import Accuracy
-from ..calibration.evaluation.accuracy import judge as judge_labelled
-from ..calibration.evaluation.kinds import find_kind
+from ..calibration.evaluation.judge import Judge
 from ..calibration.evaluation.labelled import Labelled, read_labelled
-from ..calibration.evaluation.predictions import Predictions, predict
-from ..calibration.evaluation.unlabelled import agree, ask, make_examples
-from ..runtime.encoder import Encoder
 from ..runtime.errors import AccuracyLost
 from ..runtime.manifest import Manifest, Variant
 from .checkpoint import Checkpoint
@@ -24,47 +20,10 @@ from .recommendation import pick, time_variants
 from .targets import CANONICAL_FILE, find_lowering
 from .variants import is_served_here, open_unlisted, open_variant
 
-__all__ = ["Judge", "full_precision", "judge", "read_questions"]
+__all__ = ["full_precision", "judge", "read_questions"]
 
 _TOO_SLOW = ("bf16", "fp8")
 """Precisions that only onnx's reference evaluator runs here: minutes for what an engine does in seconds."""
-
-
-class Judge:
-    """Asks the full-precision model once, and then every other the same.
-
-    The questions are those of labelled data, or where there are none the texts that were calibrated on. Raises
-    CalibrationError when there are too few.
-    """
-
-    def __init__(
-        self,
-        reference: Encoder,
-        data: Labelled | Sample,
-        progress: Callable[[int], None] = lambda examples: None,
-    ) -> None:
-        self._data = data
-        self._examples = data.examples if isinstance(data, Labelled) else make_examples(data, reference)
-        self._head = reference.manifest.head
-        self._progress = progress
-        self._before = self._ask(reference)
-
-    def __len__(self) -> int:
-        """How many questions a model is asked."""
-        return len(self._examples)
-
-    def __call__(self, model: Encoder) -> Accuracy:
-        """How `model` compares with the reference."""
-        after = self._ask(model)
-        if isinstance(self._data, Labelled):
-            return judge_labelled(self._data, find_kind(self._data.task, self._head), self._before, after)
-        return agree(self._data.source, self._before, after)
-
-    def _ask(self, model: Encoder) -> Predictions:
-        if isinstance(self._data, Labelled):
-            kind = find_kind(self._data.task, self._head)
-            return predict(model, self._data.examples, kind, self._progress)
-        return ask(model, self._examples, self._progress)
 
 
 def read_questions(plan: ExportPlan, checkpoint: Checkpoint) -> Labelled | None:

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.encoder import Encoder
 from .agreement import Changes, count_changes
-from .kinds import Kind, find_kind
+from .kinds import Kind
 from .labelled import Labelled
-from .predictions import Predictions, predict
+from .predictions import Predictions
 from .scores import Score, answer_exact, answer_f1, interval, mean_of, pearson_of, ratio_of, spearman_of
 
-__all__ = ["Accuracy", "compare", "judge", "summarise"]
+__all__ = ["Accuracy", "judge", "summarise"]
 
 _SEED = 0
 
@@ -68,19 +67,6 @@ class Accuracy:
             f"{self.metric} {self.before:.4f} -> {self.after:.4f} ({self.after - self.before:+.4f}, 95%: "
             f"{self.low:+.4f} to {self.high:+.4f}); {self.changed:,} of {self.compared:,} {self.unit} changed"
         )
-
-
-def compare(
-    reference: Encoder,
-    encoder: Encoder,
-    data: Labelled,
-    head: Mapping[str, Any] | None = None,
-    progress: Callable[[int], None] = lambda examples: None,
-) -> Accuracy:
-    """Ask both models all of `data`; `progress` is told twice of each example. See Accuracy."""
-    kind = find_kind(data.task, reference.manifest.head if head is None else head)
-    before, after = (predict(model, data.examples, kind, progress) for model in (reference, encoder))
-    return judge(data, kind, before, after)
 
 
 def judge(data: Labelled, kind: Kind, before: Predictions, after: Predictions) -> Accuracy:

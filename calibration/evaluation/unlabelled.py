@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,13 +11,14 @@ from ..corpus import Sample
 from .accuracy import Accuracy, summarise
 from .agreement import count_changes
 from .examples import Example
-from .kinds import find_kind
-from .predictions import Predictions, predict, predict_vectors
+from .predictions import Predictions
 from .scores import Score, mean_of, ratio_of
 
-__all__ = ["agree", "agreement", "ask", "make_examples"]
+__all__ = ["EMBEDDING", "agree", "make_examples"]
 
-_EMBEDDING = ("sentence-similarity", "feature-extraction")
+EMBEDDING = ("sentence-similarity", "feature-extraction")
+"""Tasks whose models give vectors, not answers."""
+
 _TWO_TEXTS = (
     "question-answering",
     "text-ranking",
@@ -30,33 +29,13 @@ _TWO_TEXTS = (
 _MASKED = ("fill-mask", "pretraining-heads")
 
 
-def agreement(
-    reference: Encoder,
-    encoder: Encoder,
-    sample: Sample,
-    progress: Callable[[int], None] = lambda examples: None,
-) -> Accuracy:
-    """Ask both models the texts of `sample`; `progress` is told twice of each.
+def agree(source: str, before: Predictions, after: Predictions) -> Accuracy:
+    """How far two models' answers to the same examples agree.
 
     The metric is "agreement", the share of answers that did not change: labels, spans, fillings, the sign of every
     token, the order of scores; for embeddings each text's nearest neighbour, and then `metrics` has the mean cosine
-    between what both say of a text as well. Raises CalibrationError for fewer than two texts.
+    between what both say of a text as well.
     """
-    examples = make_examples(sample, reference)
-    return agree(sample.source, *(ask(model, examples, progress) for model in (reference, encoder)))
-
-
-def ask(
-    encoder: Encoder, examples: Sequence[Example], progress: Callable[[int], None] = lambda examples: None
-) -> Predictions:
-    """The answers of `encoder` to examples without right answers; once for a reference, then for each candidate."""
-    if encoder.task in _EMBEDDING:
-        return predict_vectors(encoder, examples, progress)
-    return predict(encoder, examples, find_kind(encoder.task, encoder.manifest.head), progress)
-
-
-def agree(source: str, before: Predictions, after: Predictions) -> Accuracy:
-    """The agreement of two models' answers to the same examples."""
     changes = count_changes(before, after)
     same: dict[str, Score] = {"agreement": ratio_of(changes.comparisons - changes.changes, changes.comparisons)}
     ones: dict[str, Score] = {"agreement": lambda places: 1.0}

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from .facts import Facts, name_of
 from .rule import Breach, Rule
 
-__all__ = ["QUANTIZATION_RULES"]
+__all__ = ["QUANTIZATION_RULES", "half_quantised", "unsaid_axis"]
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _GEMMS = ("MatMul", "Gemm")
@@ -50,10 +50,13 @@ def _channels(facts: Facts) -> Iterator[Breach]:
             yield Breach(name_of(node), "An activation has a scale per channel.")
 
 
-def _unsaid_axis(facts: Facts) -> Iterator[Breach]:
+def unsaid_axis(facts: Facts, least: int = 2) -> Iterator[Breach]:
+    """Q and DQ nodes with `least` scales or more, and no axis."""
     for node in facts.of(*_PAIR):
-        if _size(node.inputs[1]) > 1 and "axis" not in node.attributes:
-            yield Breach(name_of(node), "It has a scale per channel, and does not say along which axis.")
+        scales = _size(node.inputs[1])
+        if scales >= least and "axis" not in node.attributes:
+            subject = "It has a scale per channel, and" if scales > 1 else "It"
+            yield Breach(name_of(node), f"{subject} does not say along which axis.")
 
 
 def _blocks(facts: Facts) -> Iterator[Breach]:
@@ -85,12 +88,15 @@ def _names(facts: Facts) -> Iterator[Breach]:
         taken.add(node.name or "")
 
 
-def _half_quantised(facts: Facts) -> Iterator[Breach]:
-    """A GEMM with a stored weight is int8 only where both of its inputs come from DequantizeLinear."""
+def half_quantised(facts: Facts, weights: bool = True) -> Iterator[Breach]:
+    """A GEMM with a stored weight is int8 only where both of its inputs come from DequantizeLinear.
+
+    Without `weights` a quantised weight beside a float input is let be.
+    """
     for node in facts.of(*_GEMMS):
         left, right = (facts.maker(value, "DequantizeLinear") for value in node.inputs[:2])
         stored = facts.is_constant(node.inputs[1]) or (right is not None and _stores(facts, right))
-        if stored and (left is None) != (right is None):
+        if stored and (left is None) != (right is None) and (weights or left is not None):
             side = "its weight, not its input," if left is None else "its input, not its weight,"
             yield Breach(name_of(node), f"Only {side} is quantised, so that it computes in floating point.")
 
@@ -168,14 +174,14 @@ QUANTIZATION_RULES = (
         "written-axis",
         "refused",
         "Write the attribute axis.",
-        _unsaid_axis,
+        unsaid_axis,
         stricter="ONNX's default is 1, parsers have had others, and nothing fails where they differ but the numbers.",
     ),
     Rule("no-int8-blocks", "refused", "Use one scale per output channel.", _blocks),
     Rule("no-int32-dequantize", "refused", "Store biases as floats.", _int32),
     Rule("int8-weight-beside-dequantize", "refused", "Transpose or look up after DequantizeLinear.", _loose_int8),
     Rule("distinct-names", "refused", "Give every QuantizeLinear and DequantizeLinear its own name.", _names),
-    Rule("both-sides-quantised", "slow", "Quantise the other side too, or neither.", _half_quantised),
+    Rule("both-sides-quantised", "slow", "Quantise the other side too, or neither.", half_quantised),
     Rule("weight-axis", "slow", "Quantise weights along their outputs: axis 1 of [in, out].", _wrong_axis),
     Rule("weight-per-channel", "slow", "Quantise weights per output channel.", _per_tensor),
 )

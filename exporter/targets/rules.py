@@ -1,8 +1,9 @@
-"""What an int8 graph for the CPU keeps to. The rules for TensorRT are in exporter/checker."""
+"""What an int8 graph for the CPU keeps to. Rules for TensorRT, some of which it shares, are in exporter/checker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -10,6 +11,7 @@ import onnx_ir as ir
 from ...calibration.weights import REDUCED
 from ..checker import Breach, Rule
 from ..checker.facts import Facts, name_of
+from ..checker.quantization import half_quantised, unsaid_axis
 
 __all__ = ["CPU_INT8_RULES", "broken_rules"]
 
@@ -44,12 +46,6 @@ def _shifted_weights(facts: Facts) -> Iterator[Breach]:
             yield Breach(name_of(node), "Its zero point is not written, or is not 0.")
 
 
-def _unsaid_axis(facts: Facts) -> Iterator[Breach]:
-    for node in facts.of(*_PAIR):
-        if "axis" not in node.attributes:
-            yield Breach(name_of(node), "It does not say along which axis.")
-
-
 def _dead_scales(facts: Facts) -> Iterator[Breach]:
     for node in facts.of(*_PAIR):
         scale = facts.constant(node.inputs[1])
@@ -79,13 +75,6 @@ def _floats_looked_up(facts: Facts) -> Iterator[Breach]:
             yield Breach(name_of(node), "It reads a table that is turned into floats as a whole, on every run.")
 
 
-def _one_sided(facts: Facts) -> Iterator[Breach]:
-    for node in facts.of("MatMul", "Gemm"):
-        left, right = (facts.maker(value, "DequantizeLinear") for value in node.inputs[:2])
-        if left is not None and right is None:
-            yield Breach(name_of(node), "Its input is quantised, its weight is not.")
-
-
 def _wide_weights(facts: Facts) -> Iterator[Breach]:
     for node in facts.of("MatMul", "Gemm"):
         maker = facts.maker(node.inputs[1], "DequantizeLinear")
@@ -100,9 +89,10 @@ CPU_INT8_RULES: tuple[Rule, ...] = (
     Rule("uint8-activations", "slow", "ONNX Runtime fuses only uint8 activations on x86.", _signed_activations),
     Rule("int8-weights", "slow", "Store weights as int8.", _unsigned_weights),
     Rule("symmetric-weights", "slow", "Write a zero point of 0 for every channel.", _shifted_weights),
-    Rule("written-axis", "inaccurate", "Write the attribute axis.", _unsaid_axis),
+    Rule("written-axis", "inaccurate", "Write the attribute axis.", partial(unsaid_axis, least=1)),
     Rule("positive-scale", "inaccurate", "Give channels of zeros the scale 1.", _dead_scales),
     Rule("weights-stored-once", "large", "Let every reader share one DequantizeLinear.", _copies),
     Rule("integer-look-up", "slow", "Look rows up as int8, then multiply by their scales.", _floats_looked_up),
-    Rule("both-sides-quantised", "slow", "Quantise the weight too, or neither.", _one_sided),
+    # A layer that is kept reads the weight that others share dequantised, so that it is stored once.
+    Rule("both-sides-quantised", "slow", "Quantise the weight, or neither.", partial(half_quantised, weights=False)),
 )

@@ -99,15 +99,15 @@ def test_what_loses_too_much_is_not_published(
     plan: ExportPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A judge for whom every answer has changed."""
-    from bvx.exporter import judgement
+    from bvx.calibration.evaluation import judge
 
-    real = judgement.agree
+    real = judge.agree
 
     def all_changed(source, before, after):
         found = real(source, before, after)
         return replace(found, after=0.0, changed=found.compared)
 
-    monkeypatch.setattr(judgement, "agree", all_changed)
+    monkeypatch.setattr(judge, "agree", all_changed)
     calibration = replace(plan.calibration, max_drop=0.005)
     with pytest.raises(AccuracyLost, match=r"int8 loses 100\.00%.*best that was found") as lost:
         export(replace(plan, out=tmp_path / "bundle", calibration=calibration))

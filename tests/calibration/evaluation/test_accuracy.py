@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from bvx.calibration.evaluation.accuracy import compare, judge
+from bvx.calibration.evaluation.accuracy import judge
 from bvx.calibration.evaluation.agreement import count_changes
 from bvx.calibration.evaluation.examples import Example
+from bvx.calibration.evaluation.judge import Judge
 from bvx.calibration.evaluation.kinds import KINDS
 from bvx.calibration.evaluation.labelled import Labelled
 from bvx.calibration.evaluation.predictions import Predictions
@@ -93,6 +95,7 @@ class Classifier:
     """Says "yes" of texts with more than `limit` letters; refuses a mixture of texts with and without a pair."""
 
     task, labels = "text-classification", ("no", "yes")
+    manifest = SimpleNamespace(head={"labels": ["no", "yes"]})
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -106,13 +109,8 @@ class Classifier:
 def test_two_models_are_asked_every_example_in_order_with_progress() -> None:
     examples = [Example("x" * (number % 50), "y" if number % 3 else None, "yes") for number in range(600)]
     told: list[int] = []
-    found = compare(
-        Classifier(20),
-        Classifier(22),
-        Labelled("file", "text-classification", tuple(examples), ""),
-        {"labels": ["no", "yes"]},
-        told.append,
-    )
+    judged = Judge(Classifier(20), Labelled("file", "text-classification", tuple(examples), ""), told.append)
+    found = judged(Classifier(22))
     sizes = [len(one.text) + len(one.second or "") for one in examples]
     assert found.before == pytest.approx(np.mean([size > 20 for size in sizes]))
     assert found.after == pytest.approx(np.mean([size > 22 for size in sizes]))

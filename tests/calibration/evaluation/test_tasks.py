@@ -10,9 +10,9 @@ import pytest
 
 import bvx
 from bvx.calibration.corpus import Sample
-from bvx.calibration.evaluation.accuracy import compare
+from bvx.calibration.evaluation.judge import Judge
 from bvx.calibration.evaluation.labelled import read_labelled
-from bvx.calibration.evaluation.unlabelled import agree, agreement, ask, make_examples
+from bvx.calibration.evaluation.unlabelled import make_examples
 from bvx.runtime.errors import CalibrationError
 
 TEXTS = ("the cat sat", "dogs ran", "a dog and a cat sat on the far mat", "far", "mats, and dogs.")
@@ -58,14 +58,16 @@ def test_a_model_agrees_with_itself_and_not_with_another(task, pair_of_bundles, 
     one, other = pair_of_bundles(task)
     with bvx.load(one, threads=1) as first, bvx.load(other, threads=1) as second:
         data = read_labelled(str(file), task, first.manifest.head)
-        same, different = compare(first, first, data), compare(first, second, data)
+        judge = Judge(first, data)
+        same, different = judge(first), judge(second)
         assert same.changed == 0 and same.before == same.after and (same.low, same.high) == (0, 0)
         assert different.changed > 0 and different.examples == len(TEXTS)
         assert different.changed <= different.compared
         before = {name: old for name, (old, _) in different.metrics.items()}
         assert before == {name: old for name, (old, _) in same.metrics.items()}
         assert all(-1 <= value <= 1 for value in before.values())
-        alone, apart = agreement(first, first, SAMPLE), agreement(first, second, SAMPLE)
+        judge = Judge(first, SAMPLE)
+        alone, apart = judge(first), judge(second)
         assert alone.changed == 0 and alone.after == 1 and alone.loss == 0
         assert apart.changed > 0 and apart.after == pytest.approx(1 - apart.changed / apart.compared)
         assert (
@@ -76,9 +78,8 @@ def test_a_model_agrees_with_itself_and_not_with_another(task, pair_of_bundles, 
 
 def test_features_agree_by_neighbours_and_cosines(make_bundle) -> None:
     with bvx.load(make_bundle().path, threads=1) as model:
-        found = ask(model, make_examples(SAMPLE, model))
-    assert found.vectors.shape == (5, 8)
-    same = agree("texts", found, found)
+        same = Judge(model, SAMPLE)(model)
+    assert same.compared == 5
     assert same.unit == "neighbours" and same.metrics["cosine"] == (1.0, pytest.approx(1.0))
 
 
@@ -87,7 +88,7 @@ def test_several_labels_of_one_text_are_judged_one_by_one(make_bundle, tmp_path)
     file = tmp_path / "labelled.jsonl"
     file.write_text("".join(json.dumps({"text": text, "labels": ["bad", "good"]}) + "\n" for text in TEXTS))
     with bvx.load(make_bundle("text-classification", head=head).path, threads=1) as model:
-        found = compare(model, model, read_labelled(str(file), "text-classification", head))
+        found = Judge(model, read_labelled(str(file), "text-classification", head))(model)
     assert found.metric == "f1" and found.compared == 15 and found.changed == 0
 
 
@@ -110,4 +111,4 @@ def test_agreement_on_one_text_is_refused(make_bundle) -> None:
         bvx.load(make_bundle().path, threads=1) as model,
         pytest.raises(CalibrationError, match="agreement takes two or more"),
     ):
-        agreement(model, model, Sample("texts", 1, 0, (("the cat",),)))
+        Judge(model, Sample("texts", 1, 0, (("the cat",),)))
