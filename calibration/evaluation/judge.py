@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ...runtime.encoder import Encoder
 from ..corpus import Sample
 from .accuracy import Accuracy, judge
-from .kinds import find_kind
+from .kinds import Kind, find_kind
 from .labelled import Labelled
 from .predictions import Predictions, predict, predict_vectors
 from .unlabelled import EMBEDDING, agree, make_examples
@@ -29,6 +29,7 @@ class Judge:
         progress: Callable[[int], None] = lambda examples: None,
     ) -> None:
         self._data, self._progress = data, progress
+        self._kind: Kind | None
         if isinstance(data, Labelled):
             self._examples = data.examples
             self._kind = find_kind(data.task, reference.manifest.head)
