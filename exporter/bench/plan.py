@@ -36,7 +36,8 @@ class BenchPlan:
     `strict` leaves a bundle out where "auto" would not serve it on the GPU that it was made for. `rounds` is how many
     turns each engine gets at each shape, at most where `minutes` limit the whole; `seconds` is how long each level of
     concurrency lasts. `pin` binds each engine's process to as many cores as it has threads. `peers` is the folder of
-    the environment with the other tools, None for where it is looked for.
+    the environment with the other tools, None for where it is looked for; `work` is where the files that they load are
+    kept for another time, None for nowhere.
     """
 
     bundles: tuple[str, ...]
@@ -54,6 +55,7 @@ class BenchPlan:
     baseline: str = ""
     pin: bool = False
     peers: str | None = None
+    work: str | None = None
 
     def check(self) -> None:
         """Raises PlanError that names every fault."""

@@ -53,6 +53,10 @@ def bench(
         Path | None,
         Option(metavar="FOLDER", help="The environment with the other tools.  [default: BVX_PEERS, else .peers]"),
     ] = None,
+    work_folder: Annotated[
+        Path | None,
+        Option("--work", metavar="FOLDER", help="Keep the other tools' files there, and use those that are there."),
+    ] = None,
     baseline: Annotated[
         str | None, Option(metavar="NAME", help="What ratios refer to.  [default: the first other tool]")
     ] = None,
@@ -110,6 +114,7 @@ def bench(
             baseline=baseline or "",
             pin=pin,
             peers=str(peers) if peers else None,
+            work=str(work_folder) if work_folder else None,
         )
         if out:
             from ..bench.page import check_libraries

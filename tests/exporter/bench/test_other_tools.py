@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import bvx
-from bvx.exporter.bench import other_tools
+from bvx.exporter.bench import contenders, other_tools
 from bvx.exporter.bench.contenders import find_contenders
 from bvx.exporter.bench.plan import BenchPlan
 from bvx.exporter.bench.serve import make_feeds, serve
@@ -56,6 +59,26 @@ def test_a_file_runs_with_the_inputs_that_it_has(asked):
     (states, *_) = opened.run(make_feeds(opened.names, 2, 7, opened.vocabulary))
     assert states.shape[:2] == (2, 7)
     assert opened.facts["engine"] == "onnxruntime" and opened.facts["longest"] == asked["longest"]
+
+
+def test_files_of_other_tools_are_made_once_for_an_architecture_and_a_task(asked, bundle, tmp_path, monkeypatch):
+    plan = BenchPlan((str(bundle),), against=("optimum",), peers=sys.prefix)
+    found, again = (next(one for one in find_contenders(plan, tmp_path) if one.tool == "optimum") for _ in range(2))
+    assert found.request["work"] == again.request["work"]
+    calls = []
+    answer = SimpleNamespace(stdout='{"ready": {}}', stderr="")
+    monkeypatch.setattr(contenders.subprocess, "run", lambda *given, **named: calls.append(given) or answer)
+    assert contenders.prepare(found, {}) == contenders.prepare(again, {}) == ""
+    assert len(calls) == 1
+
+
+def test_a_tool_that_cannot_take_the_model_says_so_and_is_tried_again(asked, bundle, tmp_path, monkeypatch):
+    plan = BenchPlan((str(bundle),), against=("ctranslate2",), peers=sys.prefix)
+    found = next(one for one in find_contenders(plan, tmp_path) if one.tool == "ctranslate2")
+    answer = SimpleNamespace(stdout='{"failed": "no such architecture"}', stderr="")
+    monkeypatch.setattr(contenders.subprocess, "run", lambda *given, **named: answer)
+    for _ in range(2):
+        assert contenders.prepare(found, {}) == "ctranslate2 cannot take this model: no such architecture"
 
 
 def test_what_is_compiled_for_each_shape_does_not_read_texts(asked, monkeypatch):
