@@ -75,6 +75,7 @@ class EngineEntry:
 ENGINES: Mapping[str, EngineEntry] = {
     "onnxruntime": EngineEntry("ort", ("cpu",), "onnxruntime", "cpu"),
     "openvino": EngineEntry("openvino", ("cpu",), "openvino", "openvino"),
+    "onnxruntime-cuda": EngineEntry("ort_cuda", ("cuda",), "onnxruntime", "cuda", "capi/*onnxruntime_providers_cuda*"),
     "tensorrt": EngineEntry("tensorrt", ("tensorrt",), "tensorrt", "tensorrt"),
     "tensorrt-rtx": EngineEntry("tensorrt_rtx", ("tensorrt",), "tensorrt_rtx", "tensorrt-rtx"),
 }
@@ -87,7 +88,7 @@ forks more kindly (docs/cpu.md has the figures). tensorrt stands before tensorrt
 ORDER = ("tensorrt", "cuda", "cpu")
 """The targets as `auto` goes through them: a bundle that was made for a GPU is served by one where that is possible."""
 
-SHORT_NAMES = {"ort": "onnxruntime"}
+SHORT_NAMES = {"ort": "onnxruntime", "ort-cuda": "onnxruntime-cuda"}
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from ..errors import EngineMismatch
 
-__all__ = ["Cuda", "Gpu", "open_cuda"]
+__all__ = ["Cuda", "Gpu", "Watch", "open_cuda", "timed"]
 
 _NO_DEVICE = (35, 100)
 """cudaErrorInsufficientDriver, which is also what a machine without any driver answers, and cudaErrorNoDevice."""
@@ -129,10 +130,59 @@ class Cuda:
     def free_graph(self, graph: Any) -> None:
         self._call("cudaGraphExecDestroy", "freeing a graph", graph)
 
+    def make_event(self) -> Any:
+        """A mark that can be put into a stream, and says when the GPU came to it."""
+        return self._call("cudaEventCreate", "making an event")
+
+    def record(self, event: Any, stream: int) -> None:
+        self._call("cudaEventRecord", "recording an event", event, stream)
+
+    def measure(self, first: Any, last: Any) -> float:
+        """Milliseconds between two events that the GPU has passed."""
+        return float(self._call("cudaEventElapsedTime", "reading events", first, last))
+
+    def free_event(self, event: Any) -> None:
+        self._call("cudaEventDestroy", "freeing an event", event)
+
     def _call(self, name: str, doing: str, *arguments: Any) -> Any:
         code, *values = _answer(getattr(self._runtime, name)(*arguments))
         self.check(code, doing)
         return values[0] if values else None
+
+
+class Watch:
+    """Two events around a run: what the GPU takes for it, apart from what the processor does before and after."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._events = [cuda.make_event()]
+        try:
+            self._events.append(cuda.make_event())
+        except EngineMismatch:
+            self.close()
+            raise
+
+    def mark(self, number: int, stream: int) -> None:
+        """Put the first (0) or the last (1) event into `stream`."""
+        self._cuda.record(self._events[number], stream)
+
+    def read(self) -> float:
+        """Milliseconds of a run that was waited for."""
+        return self._cuda.measure(*self._events)
+
+    def close(self) -> None:
+        while self._events:
+            self._cuda.free_event(self._events.pop())
+
+
+@contextmanager
+def timed(watch: Watch | None, stream: int) -> Iterator[None]:
+    """Have `watch`, where there is one, see what is put into `stream` meanwhile."""
+    if watch is not None:
+        watch.mark(0, stream)
+    yield
+    if watch is not None:
+        watch.mark(1, stream)
 
 
 def _answer(answer: Sequence[Any]) -> tuple[Any, ...]:

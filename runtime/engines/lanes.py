@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineMismatch
 from ..manifest import TensorSpec
-from .cuda import Cuda
+from .buffers import Buffer, count_bytes, free_buffer, take_buffer
+from .cuda import Cuda, Watch, timed
 
 __all__ = ["Lane"]
 
@@ -25,15 +23,6 @@ Key = tuple[int, int, int]
 """A profile's number, batch and length."""
 
 
-@dataclass
-class _Buffer:
-    """Pinned memory and as much on the GPU, for one tensor."""
-
-    host: int
-    device: int
-    size: int
-
-
 class Lane:
     """One context of an engine. Not safe for threads: whoever has it uses it alone."""
 
@@ -42,7 +31,7 @@ class Lane:
         self._context = context
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
-        self._buffers: dict[str, _Buffer] = {}
+        self._buffers: dict[str, Buffer] = {}
         self._graphs: OrderedDict[Key, Any] = OrderedDict()
         self._seen: OrderedDict[Key, None] = OrderedDict()
         self._can_capture = True
@@ -50,17 +39,26 @@ class Lane:
         self._stream = cuda.make_stream()
 
     def run(
-        self, feeds: Mapping[str, NDArray[Any]], profile: int, names: Sequence[str], graphs: bool = True
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        profile: int,
+        names: Sequence[str],
+        graphs: bool = True,
+        watch: Watch | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """The outputs called `names` for `feeds` [batch, length], whose shape lies in `profile`."""
+        """The outputs called `names` for `feeds` [batch, length], whose shape lies in `profile`.
+
+        `watch` is told when the GPU begins with the copies in, and when it is done with those out.
+        """
         batch, length = next(iter(feeds.values())).shape
         shapes = self._bind(feeds, profile)
         for spec in self._inputs:
             self._host(spec, shapes[spec.name])[...] = feeds[spec.name]
-        if graphs:
-            self._launch((profile, batch, length), shapes)
-        else:
-            self._enqueue(shapes)
+        with timed(watch, self._stream):
+            if graphs:
+                self._launch((profile, batch, length), shapes)
+            else:
+                self._enqueue(shapes)
         self._cuda.wait(self._stream)
         specs = {spec.name: spec for spec in self._outputs}
         return {name: self._host(specs[name], shapes[name]).copy() for name in names}
@@ -70,7 +68,7 @@ class Lane:
         self._drop_graphs()
         self._context = None
         for name in list(self._buffers):
-            self._release(self._buffers.pop(name))
+            free_buffer(self._cuda, self._buffers.pop(name))
         if self._stream:
             self._cuda.free_stream(self._stream)
             self._stream = 0
@@ -90,39 +88,24 @@ class Lane:
         shapes = {}
         for spec in (*self._inputs, *self._outputs):
             shapes[spec.name] = tuple(int(size) for size in context.get_tensor_shape(spec.name))
-            size = int(np.prod(shapes[spec.name])) * np.dtype(spec.dtype).itemsize
-            buffer = self._reserve(spec.name, size)
+            buffer = self._reserve(spec.name, count_bytes(spec, shapes[spec.name]))
             self._check(context.set_tensor_address(spec.name, buffer.device), f"the address of {spec.name}")
         return shapes
 
-    def _reserve(self, name: str, size: int) -> _Buffer:
+    def _reserve(self, name: str, size: int) -> Buffer:
         """The buffer of a tensor, made larger where it is too small; graphs know the old address, and go."""
         old = self._buffers.get(name)
         if old is not None and old.size >= size:
             return old
         if old is not None:
             self._drop_graphs()
-            self._release(self._buffers.pop(name))
-        device = self._cuda.take_device(size)
-        try:
-            host = self._cuda.take_host(size)
-        except EngineMismatch:
-            self._cuda.free_device(device)
-            raise
-        self._buffers[name] = _Buffer(host, device, size)
+            free_buffer(self._cuda, self._buffers.pop(name))
+        self._buffers[name] = take_buffer(self._cuda, size)
         return self._buffers[name]
-
-    def _release(self, buffer: _Buffer) -> None:
-        self._cuda.free_device(buffer.device)
-        self._cuda.free_host(buffer.host)
 
     def _host(self, spec: TensorSpec, shape: tuple[int, ...]) -> NDArray[Any]:
         """A tensor's pinned memory as an array."""
-        count = int(np.prod(shape))
-        dtype = np.dtype(spec.dtype)
-        memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(self._buffers[spec.name].host)
-        array: NDArray[Any] = np.frombuffer(memoryview(memory), dtype, count).reshape(shape)
-        return array
+        return self._buffers[spec.name].view(spec.dtype, shape)
 
     def _launch(self, key: Key, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Run the model: by a graph from the third time on that a shape is seen, captured at the second.
@@ -164,11 +147,11 @@ class Lane:
     def _enqueue(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Put copies in, the model, and copies out into the stream."""
         for spec in self._inputs:
-            buffer, size = self._buffers[spec.name], _bytes(spec, shapes)
+            buffer, size = self._buffers[spec.name], count_bytes(spec, shapes[spec.name])
             self._cuda.copy_in(buffer.device, buffer.host, size, self._stream)
         self._check(self._context.execute_async_v3(self._stream), "a run")
         for spec in self._outputs:
-            buffer, size = self._buffers[spec.name], _bytes(spec, shapes)
+            buffer, size = self._buffers[spec.name], count_bytes(spec, shapes[spec.name])
             self._cuda.copy_out(buffer.host, buffer.device, size, self._stream)
 
     def _check(self, done: bool, what: str) -> None:
@@ -180,7 +163,3 @@ class Lane:
     def _drop_graphs(self) -> None:
         while self._graphs:
             self._cuda.free_graph(self._graphs.popitem()[1])
-
-
-def _bytes(spec: TensorSpec, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    return int(np.prod(shapes[spec.name])) * np.dtype(spec.dtype).itemsize

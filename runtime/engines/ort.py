@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the only door to onnxruntime."""
+"""ONNX Runtime on the CPU: the only door to onnxruntime, which the engine on CUDA shares."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from ..errors import BundleError, BvxError, EngineMismatch, InputError
 from ..forks import keep_for_ever, watch_forks
 from ..manifest import TensorSpec, Variant
 
-__all__ = ["OrtEngine", "open_session"]
+__all__ = [
+    "OrtEngine",
+    "explain_load",
+    "explain_run",
+    "import_onnxruntime",
+    "make_options",
+    "open_session",
+    "read_spec",
+]
 
 _OLDEST = (1, 24)
 """1.22 refuses opset 23, and 1.23 computes NaN for fully masked rows."""
@@ -25,8 +33,6 @@ _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_EN
 _DTYPES = {"float": "float32", "double": "float64"}
 """onnxruntime's names of element types where NumPy has others."""
 
-_INSTALL = "Install it with `pip install bvx[cpu]`."
-
 
 class OrtEngine:
     """A graph in an onnxruntime.InferenceSession, which is safe to run from many threads."""
@@ -36,8 +42,8 @@ class OrtEngine:
     def __init__(self, session: Any, version: str, threads: int) -> None:
         self.version = version
         self.threads = threads
-        self.inputs = tuple(_spec(item) for item in session.get_inputs())
-        self.outputs = tuple(_spec(item) for item in session.get_outputs())
+        self.inputs = tuple(read_spec(item) for item in session.get_inputs())
+        self.outputs = tuple(read_spec(item) for item in session.get_outputs())
         self._session = session
         self._process = os.getpid()
         watch_forks(self)
@@ -57,7 +63,7 @@ class OrtEngine:
         try:
             values = session.run(names, dict(feeds))
         except Exception as error:
-            raise _explain_run(error, feeds, self.version) from error
+            raise explain_run(error, feeds, self.version) from error
         return dict(zip(names, values, strict=True))
 
     def close(self) -> None:
@@ -80,22 +86,27 @@ def open_session(path: Path, variant: Variant, threads: int, spin: bool) -> OrtE
     Raises EngineMismatch when onnxruntime is missing, too old or cannot run the graph, BundleError when the file is
     damaged or asks for options that are not known.
     """
-    onnxruntime, version = _import_onnxruntime()
-    options, disabled = _session_options(onnxruntime, variant, threads, spin)
+    onnxruntime, version = import_onnxruntime()
+    options, disabled = make_options(onnxruntime, variant, threads, spin)
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
         )
     except Exception as error:
-        raise _explain_load(error, path, version) from error
+        raise explain_load(error, path, version) from error
     return OrtEngine(session, version, threads)
 
 
-def _import_onnxruntime() -> tuple[Any, str]:
+def import_onnxruntime(extra: str = "cpu", oldest: tuple[int, int] = _OLDEST) -> tuple[Any, str]:
+    """The module and its version. Raises EngineMismatch where it is missing, broken or too old; `extra` mends that."""
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise EngineMismatch("onnxruntime is not installed; it is the engine for the CPU.", _INSTALL) from error
+        where = "CPU" if extra == "cpu" else "GPU"
+        raise EngineMismatch(
+            f"onnxruntime is not installed; it is the engine for the {where}.",
+            f"Install it with `pip install bvx[{extra}]`.",
+        ) from error
     except ImportError as error:
         raise EngineMismatch(f"onnxruntime is installed but cannot be imported ({error}).", "Reinstall it.") from error
     version = getattr(onnxruntime, "__version__", "")
@@ -103,15 +114,16 @@ def _import_onnxruntime() -> tuple[Any, str]:
     if not found or not hasattr(onnxruntime, "InferenceSession"):
         # What is left when one of onnxruntime and onnxruntime-gpu is removed while both were installed.
         raise EngineMismatch("The installation of onnxruntime is incomplete.", "`bvx doctor` shows what is there.")
-    if (int(found[1]), int(found[2])) < _OLDEST:
-        oldest = ".".join(map(str, _OLDEST))
+    if (int(found[1]), int(found[2])) < oldest:
         raise EngineMismatch(
-            f"onnxruntime is {version}; wanted {oldest} or later.", "Upgrade: `pip install -U bvx[cpu]`."
+            f"onnxruntime is {version}; wanted {'.'.join(map(str, oldest))} or later.",
+            f"Upgrade: `pip install -U bvx[{extra}]`.",
         )
     return onnxruntime, version
 
 
-def _session_options(onnxruntime: Any, variant: Variant, threads: int, spin: bool) -> tuple[Any, list[str]]:
+def make_options(onnxruntime: Any, variant: Variant, threads: int, spin: bool) -> tuple[Any, list[str]]:
+    """The session's options, and the optimisers to leave out. Raises BundleError for options that are not known."""
     asked = dict(variant.engine_options)
     disabled = asked.pop("disabled_optimizers", [])
     level = asked.pop("graph_optimization_level", "ORT_ENABLE_ALL")
@@ -136,7 +148,7 @@ def _session_options(onnxruntime: Any, variant: Variant, threads: int, spin: boo
     return options, list(disabled)
 
 
-def _spec(item: Any) -> TensorSpec:
+def read_spec(item: Any) -> TensorSpec:
     """One of a session's inputs or outputs: an onnxruntime.NodeArg. An axis without a name is "?"."""
     kind = str(item.type)
     dtype = kind.removeprefix("tensor(").removesuffix(")")
@@ -144,18 +156,20 @@ def _spec(item: Any) -> TensorSpec:
     return TensorSpec(item.name, _DTYPES.get(dtype, dtype), shape)
 
 
-def _explain_load(error: Exception, path: Path, version: str) -> BvxError:
+def explain_load(error: Exception, path: Path, version: str, extra: str = "cpu") -> BvxError:
+    """In words, why a session cannot be made of the file at `path`."""
     kind = type(error).__name__
     if kind in ("InvalidProtobuf", "NoSuchFile", "InvalidGraph", "NoModel"):
         return BundleError(f"onnxruntime {version} cannot read {path}: {_brief(error)}.", "Export the bundle again.")
     if _is_memory(error):
         return EngineMismatch(f"There is not enough memory for {path}: {_brief(error)}.", "Give the process more.")
     return EngineMismatch(
-        f"onnxruntime {version} cannot run {path}: {_brief(error)}.", "Upgrade it: `pip install -U bvx[cpu]`."
+        f"onnxruntime {version} cannot run {path}: {_brief(error)}.", f"Upgrade it: `pip install -U bvx[{extra}]`."
     )
 
 
-def _explain_run(error: Exception, feeds: Mapping[str, NDArray[Any]], version: str) -> BvxError:
+def explain_run(error: Exception, feeds: Mapping[str, NDArray[Any]], version: str) -> BvxError:
+    """In words, why a run failed."""
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
     if "out of data bounds" in str(error):
         return InputError(f"An id lies outside the model's table: {_brief(error)}.", "Use this model's own tokenizer.")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import EngineMismatch, InputError
 from ..manifest import Profile, TensorSpec, Variant
-from .cuda import Cuda, open_cuda
+from .cuda import Cuda, Watch, open_cuda
 from .lanes import Lane
 from .plans import choose_plan, read_plan
 
@@ -60,16 +60,16 @@ class TensorRTEngine:
 
         Raises InputError, with the shapes that fit, when no profile covers them, and EngineMismatch for what stops it.
         """
-        if os.getpid() != self._process:
-            raise EngineMismatch("This model was loaded before the process forked.", "Load it in each child.")
-        shape = next(iter(feeds.values())).shape
-        profile = self._choose_profile(int(shape[0]), int(shape[1]))
-        names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
-        lane = self._take()
+        return self._run(feeds, outputs, None)
+
+    def time_run(self, feeds: Mapping[str, NDArray[Any]]) -> float:
+        """Milliseconds that the GPU takes for a run, copies included, by CUDA's events. Raises as `run` does."""
+        watch = Watch(self._cuda)
         try:
-            return lane.run(feeds, profile, names, self.cuda_graphs)
+            self._run(feeds, None, watch)
+            return watch.read()
         finally:
-            self._give(lane)
+            watch.close()
 
     def close(self) -> None:
         """Wait for what is running, then give all memory back."""
@@ -84,6 +84,20 @@ class TensorRTEngine:
                 self._free.pop().close()
                 self._made -= 1
             self._held = ()
+
+    def _run(
+        self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None, watch: Watch | None
+    ) -> dict[str, NDArray[Any]]:
+        if os.getpid() != self._process:
+            raise EngineMismatch("This model was loaded before the process forked.", "Load it in each child.")
+        shape = next(iter(feeds.values())).shape
+        profile = self._choose_profile(int(shape[0]), int(shape[1]))
+        names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
+        lane = self._take()
+        try:
+            return lane.run(feeds, profile, names, self.cuda_graphs, watch)
+        finally:
+            self._give(lane)
 
     def _choose_profile(self, batch: int, length: int) -> int:
         """The profile with the least room that covers the shape."""

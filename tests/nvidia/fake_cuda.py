@@ -27,6 +27,7 @@ class FakeCuda:
         self.devices, self.capability, self.driver, self.memory = devices, capability, driver, memory
         self.blocks = {"device": {}, "host": {}}
         self.streams, self.graphs, self.captures = {}, {}, {}
+        self.events, self.steps = {}, 0
         self.copies = Counter()
         self.launches = 0
         self.next = 1
@@ -34,7 +35,7 @@ class FakeCuda:
     @property
     def held(self):
         counts = {name: len(blocks) for name, blocks in self.blocks.items()}
-        return counts | {"streams": len(self.streams), "graphs": len(self.graphs)}
+        return counts | {"streams": len(self.streams), "graphs": len(self.graphs), "events": len(self.events)}
 
     @property
     def device_bytes(self):
@@ -70,6 +71,7 @@ class FakeCuda:
         work, self.streams[stream] = self.streams[stream], []
         for step in work:
             step()
+            self.steps += 1
         return (Error(0),)
 
     def _take(self, kind, size):
@@ -142,4 +144,24 @@ class FakeCuda:
 
     def cudaGraphExecDestroy(self, graph):
         del self.graphs[graph]
+        return (Error(0),)
+
+    def cudaEventCreate(self):
+        self.events[self.next] = None
+        self.next += 1
+        return Error(0), self.next - 1
+
+    def cudaEventRecord(self, event, stream):
+        """The clock of this GPU counts the steps that it has done."""
+        assert event in self.events
+        self.streams[stream].append(lambda: self.events.__setitem__(event, self.steps))
+        return (Error(0),)
+
+    def cudaEventElapsedTime(self, start, end):
+        first, last = self.events[start], self.events[end]
+        assert first is not None and last is not None, "an event was read before the GPU came to it"
+        return Error(0), float(last - first - 1)
+
+    def cudaEventDestroy(self, event):
+        del self.events[event]
         return (Error(0),)

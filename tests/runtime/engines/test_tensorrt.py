@@ -14,7 +14,7 @@ from bvx.runtime.loading import load
 
 from .conftest import PROFILES, VARIANT
 
-NOTHING = {"device": 0, "host": 0, "streams": 0, "graphs": 0}
+NOTHING = {"device": 0, "host": 0, "streams": 0, "graphs": 0, "events": 0}
 
 
 def feeds(batch, length, seed=0):
@@ -93,6 +93,27 @@ def test_graphs_can_be_left_out(machine):
         np.testing.assert_allclose(found, made.bundle.reference(arrays)["logits"], rtol=1e-6)
     assert (made.cuda.launches, made.cuda.held["graphs"]) == (0, 0)
     engine.close()
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_the_gpus_own_time_is_read_from_events(machine, graphs):
+    made = machine()
+    engine = open_on(made)
+    engine.cuda_graphs = graphs
+    found = [engine.time_run(feeds(2, 8)) for _ in range(3)]
+    assert found == [5, 5, 5], "three copies in, the model, one copy out, by the stand-in's clock"
+    assert made.cuda.held["events"] == 0
+    engine.close()
+    assert made.cuda.held == NOTHING
+
+
+def test_events_are_given_back_where_the_run_fails(machine):
+    made = machine(memory=2000)
+    engine = open_on(made)
+    with pytest.raises(EngineMismatch, match="out of memory"):
+        engine.time_run(feeds(16, 24))
+    engine.close()
+    assert made.cuda.held == NOTHING
 
 
 def test_graphs_are_thrown_away_before_the_buffers_that_they_know_grow(machine):
