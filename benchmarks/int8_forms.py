@@ -81,6 +81,36 @@ def whole_tables(model: ir.Model) -> None:
         product.outputs[0].replace_all_uses_with(again.outputs[0])
 
 
+def skip_the_mask(operator: str, domain: str = "") -> Callable[[ir.Model], None]:
+    """Attention is `If(nothing is masked, operator without a mask, Attention with it)`: the same answers."""
+
+    def rewrite(model: ir.Model) -> None:
+        graph = model.graph
+        mask = next(value for value in graph.inputs if value.name == "attention_mask")
+        least = ir.node("ReduceMin", [mask], {"keepdims": 0})
+        whole = ir.node("Cast", [least.outputs[0]], {"to": ir.DataType.BOOL})
+        graph.insert_before(graph[0], [least, whole])
+        graph.opset_imports["com.microsoft"] = 1
+        for number, node in enumerate([one for one in graph if one.op_type == "Attention"]):
+            attributes = dict(node.attributes)
+            if domain:
+                attributes = {"num_heads": ir.AttrInt64("num_heads", node.attributes["q_num_heads"].as_int())}
+                attributes["scale"] = ir.AttrFloat32("scale", node.attributes["scale"].as_float())
+            plain = ir.Node(domain, operator, node.inputs[:3], list(attributes.values()))
+            masked = ir.Node("", "Attention", node.inputs, list(node.attributes.values()))
+            branches = {}
+            for name, one in (("then_branch", plain), ("else_branch", masked)):
+                one.outputs[0].name = f"{name}_{number}"
+                one.outputs[0].shape, one.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
+                branches[name] = ir.Graph([], [one.outputs[0]], nodes=[one], name=f"{name}_{number}")
+            chosen = ir.node("If", [whole.outputs[0]], branches)
+            chosen.outputs[0].shape, chosen.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
+            values = [node.outputs[0]], [chosen.outputs[0]]
+            ir.convenience.replace_nodes_and_values(graph, node, [node], [chosen], *values)
+
+    return rewrite
+
+
 FORMS = (
     Form("fp32, the canonical graph", lambda model, recipe: None),
     Form("int8 (bvx)"),
@@ -91,6 +121,8 @@ FORMS = (
     Form("uint8 weights", after=unsigned_weights),
     Form("int8 activations, as TensorRT wants them", tensorrt.quantize),
     Form("dynamic int8", cpu.write_dynamic_int8),
+    Form("no mask where nothing is masked", after=skip_the_mask("Attention")),
+    Form("the same, by MultiHeadAttention", after=skip_the_mask("MultiHeadAttention", "com.microsoft")),
 )
 
 
@@ -99,13 +131,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--models", nargs="+", default=["all-MiniLM-L6-v2"])
     parser.add_argument("--shapes", type=read_shapes, default=SHAPES, metavar="1x128,8x128")
+    parser.add_argument("--forms", nargs="+", help="Words of the forms' names; all where none is given.")
     asked = parser.parse_args()
     for name in asked.models:
         plan = ExportPlan(model=name, out=Path(os.devnull), random_weights=True, task="feature-extraction")
         canonical, _ = make_canonical(load_checkpoint(plan))
         with tempfile.TemporaryDirectory() as folder:
             files = {}
-            for index, form in enumerate(FORMS):
+            chosen = [one for one in FORMS if not asked.forms or any(word in one.name for word in asked.forms)]
+            for index, form in enumerate(chosen):
                 model, path = form.build(canonical), Path(folder) / f"{index}.onnx"
                 ir.save(model, path)
                 files[f"{form.name} ({stored_bytes(model) / 1e6:.0f} MB)"] = OnnxFile(path, form.disabled)
