@@ -123,4 +123,4 @@ bench-ablation: minilm-bundle ## what each step of int8 is worth: docs/precision
 MINUTES ?= 18
 
 bench: $(VENV)/.minilm peers ## bvx beside what people use instead, in MINUTES: docs/benchmarks.md
-	$(BIN)/python benchmarks/bench.py --minutes $(MINUTES) --peers $(PEERS) --shared "$(SHARED)"
+	$(BIN)/python benchmarks/bench_all.py --minutes $(MINUTES) --peers $(PEERS) --shared "$(SHARED)"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +99,47 @@ def test_only_what_stands_between_the_comments_is_written(scripts, tmp_path):
     for _ in range(2):
         scripts("pages").replace_measured(page, ["new"])
         assert page.read_text() == "above\n<!-- measured: begin -->\nnew\n<!-- measured: end -->\nbelow\n"
+
+
+def test_one_command_measures_every_model_and_writes_page_and_picture(scripts, document, tmp_path, monkeypatch):
+    bench = scripts("bench_all")
+    docs, typed = tmp_path / "docs", []
+    docs.mkdir()
+    (docs / "benchmarks.md").write_text("# Page\n<!-- measured: begin -->\n<!-- measured: end -->\n")
+
+    def call(words):
+        typed.append(list(words))
+        if words[0] == "bench" and "roberta-base.bvx" not in words[1]:
+            (docs / "benchmarks" / f"{Path(words[1]).stem}.json").write_text(json.dumps(document))
+        return int("roberta-base" in words[1])
+
+    monkeypatch.setattr(bench, "_call", call)
+    monkeypatch.setattr(bench, "_find_minilm", lambda: "checkpoint")
+    words = ["bench_all.py", "--minutes", "10", "--docs", str(docs), "--work", str(tmp_path / "work")]
+    monkeypatch.setattr(sys, "argv", [*words, "--shared", str(tmp_path / "nowhere"), "--models", "albert-base-v2"])
+    (tmp_path / "work").mkdir()
+    assert bench.main() == 0
+    monkeypatch.setattr(sys, "argv", [*words, "--shared", str(tmp_path / "nowhere")])
+    assert bench.main() == 0  # a model that cannot be exported takes nothing else with it
+    measured = [one for one in typed if one[0] == "bench"]
+    assert [Path(one[1]).stem for one in measured] == ["albert-base-v2", "all-MiniLM-L6-v2", "albert-base-v2"]
+    minutes = [float(one[one.index("--minutes") + 1]) for one in measured]
+    assert minutes[0] == pytest.approx(10, abs=0.1) and minutes[1] == pytest.approx(5.5, abs=0.1)
+    assert "--texts" in measured[1] and "--texts" not in measured[2]
+    page = (docs / "benchmarks.md").read_text()
+    assert "### all-MiniLM-L6-v2" in page and "### albert-base-v2" in page and "### roberta-base" not in page
+    assert (docs / "benchmarks" / "latency.svg").exists()
+
+
+def test_a_bundle_is_made_again_when_what_made_it_has_changed(scripts, tmp_path, monkeypatch):
+    bench = scripts("bench_all")
+    subject = next(one for one in bench.find_subjects() if one.name == "albert-base-v2")
+    typed = []
+    monkeypatch.setattr(bench, "_call", lambda words: typed.append(words) or 0)
+    (tmp_path / "albert-base-v2.bvx").mkdir()
+    for sources, times in (("a", 1), ("a", 1), ("b", 2)):
+        monkeypatch.setattr(bench, "_hash_sources", lambda sources=sources: sources)
+        assert bench.make_bundle(subject, tmp_path, tmp_path / "nowhere", fresh=False)
+        assert len(typed) == times
+    bench.make_bundle(subject, tmp_path, tmp_path / "nowhere", fresh=True)
+    assert len(typed) == 3

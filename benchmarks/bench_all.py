@@ -1,6 +1,6 @@
 """Measure bvx beside what people use instead, and write docs/benchmarks.md's tables, its documents, page and picture.
 
-    python benchmarks/bench.py [--minutes 18] [--peers .peers] [--shared ../shared] [--models NAME …] [--fresh]
+    python benchmarks/bench_all.py [--minutes 18] [--peers .peers] [--shared ../shared] [--models NAME …] [--fresh]
                                [--work build/bench] [--docs docs] [--prepare | --draw]
 
 One call of `bvx bench` for each model, shown as it is typed. all-MiniLM-L6-v2 has its own weights, from the package
