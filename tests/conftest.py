@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,28 @@ def tiny_checkpoint() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`capture`, which traces what is alike but for its weights only once, in all the processes of this session."""
+    from bvx.exporter.capture import capture
+
+    from .captures import Captures
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "captures"
+    folder.mkdir(exist_ok=True)
+    return Captures(folder, capture)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trace_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every export in this process goes by `captures`; where nothing has loaded torch, this does not either."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "bvx.exporter.pipeline" in sys.modules:
+            patch.setattr("bvx.exporter.pipeline.capture", request.getfixturevalue("captures"))
+        yield
 
 
 @pytest.fixture(scope="session")

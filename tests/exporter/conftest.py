@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from bvx.exporter.bench.document import FORMAT
-from bvx.exporter.capture import capture
 from bvx.exporter.checkpoint import Checkpoint, load_checkpoint
 from bvx.exporter.checkpoint.config import complete_config
 from bvx.exporter.checkpoint.standin import make_random_model
@@ -130,13 +129,13 @@ def tiny_model() -> Callable[..., torch.nn.Module]:
 
 
 @pytest.fixture(scope="session")
-def capture_of() -> Callable[..., Captured]:
-    """Captures a model: capture_of(model, family, task, hidden_states=0). Seconds each time; see `captured`."""
+def capture_of(captures) -> Callable[..., Captured]:
+    """Captures a model: capture_of(model, family, task, hidden_states=0). See `captured`."""
 
     def make(model: torch.nn.Module, family_name: str, task_name: str, hidden_states: int = 0) -> Captured:
         family, task = known_families()[family_name], find_task(task_name)
         outputs = family.outputs(task) + tuple(f"hidden_states.{index}" for index in range(hidden_states))
-        raw = capture(model, family.inputs, outputs)
+        raw = captures(model, family.inputs, outputs)
         return Captured(family, task.name, model.config.to_dict(), model, outputs, raw)
 
     return make
