@@ -17,6 +17,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+def pytest_configure() -> None:
+    """A shell's background job starts with Ctrl-C ignored, and so would every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs behind "&" so, and every program that a test starts and interrupts would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,16 +19,23 @@ from bvx.runtime.tasks import TASKS
 
 EXPORT = """
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 import bvx
+from bvx.exporter import pipeline
 from bvx.exporter.cli import main
 
 assert Path(bvx.__file__).is_relative_to(sys.argv[1]), bvx.__file__
-family, checkpoint, *tasks = sys.argv[2:]
-for task in tasks:
+captures, folder, family, checkpoint, *tasks = sys.argv[2:]
+spec = spec_from_file_location("captures", captures)
+spec.loader.exec_module(module := module_from_spec(spec))
+for index, task in enumerate(tasks):
+    if index == 1:
+        pipeline.capture = module.Captures(Path(folder), pipeline.capture)
     words = [checkpoint, "--random-weights", "--family", family, "--task", task, "--out", f"{task}.bvx"]
     assert main(["export", *words, "--quiet"]) == 0, task
 """
+"""Exports a family's tasks. The wheel traces the first one in any case, the others where no other test has."""
 
 SERVE = """
 import json, sys
@@ -103,7 +110,9 @@ def tasks_of(family: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def served(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+def served(
+    installed: Path, captures: Any, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, Any]]:
     """What the bundles of a family answer, by task: served("albert"). Made and asked once."""
 
     def run(folder: Path, code: str, *arguments: str) -> str:
@@ -117,9 +126,9 @@ def served(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def find(family: str) -> dict[str, Any]:
         folder, tasks = tmp_path_factory.mktemp(family), tasks_of(family)
         (folder / "checkpoint").mkdir()
-        shape = {**known_families()[family].tiny, "num_hidden_layers": 1}
+        shape = {**known_families()[family].tiny, "num_hidden_layers": 2}
         (folder / "checkpoint" / "config.json").write_text(json.dumps(shape))
-        run(folder, EXPORT, family, "checkpoint", *tasks)
+        run(folder, EXPORT, str(root / "tests/captures.py"), str(captures.folder), family, "checkpoint", *tasks)
         answers: dict[str, Any] = json.loads(run(folder, SERVE, json.dumps({task: INPUTS[task] for task in tasks})))
         return answers
 
