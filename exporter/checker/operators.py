@@ -73,7 +73,7 @@ OPERATOR_RULES = (
     Rule(
         "attention-since-10.14",
         "refused",
-        "Build with TensorRT 10.14 or later.",
+        "Build with TensorRT 10.14 or later, or with `bvx build`, which takes it apart for an older one.",
         _early_attention,
         stricter="The builder that tests can ask is newer than 10.14.",
     ),

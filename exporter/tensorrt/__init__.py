@@ -1,4 +1,4 @@
-"""ONNX in, TensorRT plan out: one path through TensorRT 10.14 to 11 and TensorRT-RTX, and an audit of what came out."""
+"""ONNX in, TensorRT plan out: one path through TensorRT 10.3 to 11 and TensorRT-RTX, and an audit of what came out."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from ...calibration.sites import find_linears
 from ...runtime.errors import EngineBuildError
 from ..checker.facts import Facts
+from ..checker.operators import ATTENTION_SINCE
 from .layers import Layer
 
 __all__ = ["Audit", "Expectation", "audit_layers", "expect"]
@@ -73,7 +74,7 @@ class Audit:
 
 def expect(model: ir.Model, precision: str) -> Expectation:
     """What `model`, labelled `precision`, has to become."""
-    facts = Facts(model, (10, 14))
+    facts = Facts(model, ATTENTION_SINCE)
     attentions = sum(1 for _ in facts.of("Attention")) or sum(1 for _ in facts.of("Softmax"))
     quantised = stored = 0
     for node in facts.of("MatMul", "Gemm"):
@@ -92,7 +93,7 @@ def audit_layers(layers: Iterable[Layer], expected: Expectation) -> Audit:
     if not layers:
         raise EngineBuildError(
             "The builder did not say what layers the engine has, so that its label cannot be proven.",
-            "Use a version of TensorRT that bvx knows: 10.14 to 11, or TensorRT-RTX.",
+            "Use a version of TensorRT that bvx knows: 10.3 to 11, or TensorRT-RTX.",
         )
     found = [_audit_profile(layers, number, expected) for number in sorted({layer.profile for layer in layers})]
     for one in found:

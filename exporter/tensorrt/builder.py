@@ -1,4 +1,4 @@
-"""The builder: one path through TensorRT 10.14 to 11 and TensorRT-RTX. Precision is in the graph, never in a flag."""
+"""The builder: one path through TensorRT 10.3 to 11 and TensorRT-RTX. Precision is in the graph, never in a flag."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import onnx_ir as ir
 from ...runtime.errors import EngineBuildError
 from ...runtime.manifest import Profile
 from ..checker import check
+from ..checker.operators import ATTENTION_SINCE
 from ..progress import Progress, Silent
 from .audit import Audit, audit_layers, expect
 from .layers import Layer, read_inspector, read_log
 from .library import Library, open_library
+from .older import readable
 from .options import BuildOptions
 from .watch import Record, make_logger, make_monitor
 
@@ -43,6 +45,7 @@ def build_plan(
 ) -> Plan:
     """Build the ONNX file at `path`, whose label is `precision`, into an audited plan.
 
+    For a TensorRT whose parser does not read Attention it is taken apart; the file at `path` stays as it is.
     Ctrl-C ends the build at the builder's next step. Raises PlanError for contradictory options, and EngineBuildError
     with the rule, the builder's own words or the audit's finding.
     """
@@ -51,7 +54,10 @@ def build_plan(
     _check_rules(model, path)
     library = library or open_library(options.engine)
     began = time.monotonic()
-    data, layers = _build(path, options, library, progress or Silent())
+    with readable(path, model, library.reads) as source:
+        if source != path:
+            _check_rules(model, path, library.reads)
+        data, layers = _build(source, options, library, progress or Silent())
     audit = audit_layers(layers, expect(model, precision))
     here = (library.gpu.architecture,) if library.gpu else options.architectures
     compatible = [name for name in ("version", "hardware") if getattr(options, f"{name}_compatible")]
@@ -67,8 +73,8 @@ def build_plan(
     )
 
 
-def _check_rules(model: ir.Model, path: Path) -> None:
-    refused = [finding for finding in check(model) if finding.severity == "refused"]
+def _check_rules(model: ir.Model, path: Path, version: tuple[int, int] = ATTENTION_SINCE) -> None:
+    refused = [finding for finding in check(model, version=version) if finding.severity == "refused"]
     if refused:
         first = refused[0]
         more = f" There are {len(refused) - 1} findings more: `bvx inspect {path} --check tensorrt`."

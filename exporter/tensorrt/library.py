@@ -9,12 +9,14 @@ from typing import Any
 
 from ...runtime.engines.cuda import Gpu, open_cuda
 from ...runtime.errors import EngineBuildError, EngineMismatch
+from ..checker.operators import ATTENTION_SINCE
 from .options import ARCHITECTURES
 
 __all__ = ["Library", "open_library"]
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-_OLDEST = {"tensorrt": (10, 14), "tensorrt-rtx": (1, 2)}
+_OLDEST = {"tensorrt": (10, 3), "tensorrt-rtx": (1, 2)}
+"""The first with all names that the builder uses (on Jetson that of JetPack 6), and the first RTX with Attention."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,16 @@ class Library:
     trt: Any
     version: str
     gpu: Gpu | None = None
+
+    @property
+    def reads(self) -> tuple[int, int]:
+        """What its parser reads, as a version of TensorRT: every tensorrt-rtx reads Attention."""
+        return ATTENTION_SINCE if self.engine == "tensorrt-rtx" else _number(self.version) or (0, 0)
+
+
+def _number(version: str) -> tuple[int, int] | None:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def open_library(engine: str) -> Library:
@@ -39,10 +51,10 @@ def open_library(engine: str) -> Library:
             f"{engine} is installed but cannot be loaded ({error}).", f"Reinstall it: `pip install bvx[{engine}]`."
         ) from error
     version = str(trt.__version__)
-    found, oldest = re.match(r"(\d+)\.(\d+)", version), _OLDEST[engine]
-    if not found or (int(found[1]), int(found[2])) < oldest:
+    found, oldest = _number(version), _OLDEST[engine]
+    if not found or found < oldest:
         raise EngineBuildError(
-            f"{engine} is {version}; its parser reads Attention from {oldest[0]}.{oldest[1]} on.",
+            f"{engine} is {version}; bvx builds with {oldest[0]}.{oldest[1]} and later.",
             f"Upgrade it: `pip install -U bvx[{engine}]`.",
         )
     return Library(engine, trt, version, gpu)
