@@ -9,7 +9,9 @@ import onnx_ir as ir
 
 from .. import __version__
 from ..runtime.manifest import FORMAT, Manifest, PassLog, TensorSpec
+from ..runtime.parity import SAME_MACHINE
 from .checkpoint import Checkpoint
+from .families import OWN_TOLERANCES
 from .plan import ExportPlan
 
 __all__ = ["describe"]
@@ -32,6 +34,9 @@ def describe(plan: ExportPlan, checkpoint: Checkpoint, canonical: ir.Model, logs
         max_length=checkpoint.max_length,
         tokenizer=checkpoint.tokenizer.info if checkpoint.tokenizer else None,
         tolerances={name: checkpoint.family.tolerances[name] for name in plan.precisions},
+        own_tolerances={
+            name: OWN_TOLERANCES[name] for name in OWN_TOLERANCES if name in (SAME_MACHINE, *plan.precisions)
+        },
         variants=(),
         files=(),
         profiles=plan.profiles,

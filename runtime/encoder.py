@@ -16,7 +16,7 @@ from .errors import BundleError, InputError
 from .feeds import Batch, check_feeds, check_limits, pad, split
 from .heads import Head
 from .manifest import Manifest, TokenizerInfo, Variant
-from .parity import ParityReport
+from .parity import SAME_MACHINE, ParityReport, Tolerance
 from .tokenizer import Tokenizer
 
 __all__ = ["Encoder", "Texts", "as_list"]
@@ -142,6 +142,7 @@ class Encoder:
             self._variant.key,
             f"{self._engine.name} {self._engine.version}",
             describe(),
+            self._own_tolerance(describe()),
         )
 
     def close(self) -> None:
@@ -202,6 +203,14 @@ class Encoder:
             f"<bvx.Encoder {self.manifest.model.id}: {self.family}, {self.task}, {self._variant.key} on {engine}, "
             f"threads={self._engine.threads}, max_length={self.max_length}>"
         )
+
+    def _own_tolerance(self, machine: Mapping[str, str]) -> Tolerance | None:
+        """What the variant's own values may differ by here; None where that is what the precision may differ by."""
+        here = {"engine": f"{self._engine.name} {self._engine.version}", **machine}
+        name = SAME_MACHINE if dict(self._variant.verified_on) == here else self.precision
+        # Values of a variant for a GPU were made by another engine than the one that serves it.
+        is_known = name == SAME_MACHINE or self._variant.target == "cpu"
+        return self.manifest.own_tolerances.get(name) if is_known else None
 
     def _read_texts(self) -> _Reader:
         if self._reader is None:

@@ -101,18 +101,20 @@ def check_golden(
     variant: str,
     engine: str,
     machine: Mapping[str, str],
+    own: Tolerance | None = None,
 ) -> ParityReport:
     """Run every case's inputs through `run` (name -> array, both ways) and compare with PyTorch's sampled values.
 
-    Where a case holds what `variant` itself gave at export, that is compared as well, under the same tolerance:
-    a difference there alone says that this machine computes the same graph otherwise. `argmax` is the share of sampled
-    rows whose largest entry is PyTorch's, or within twice the allowed difference of it.
+    Where a case holds what `variant` itself gave at export, that is compared as well, under `own` (None: the same
+    tolerance): a difference there alone says that this machine computes the same graph otherwise, or another graph.
+    `argmax` is the share of sampled rows whose largest entry is PyTorch's, or within twice the allowed difference of
+    it.
     """
     rows: list[ParityRow] = []
     for case in cases:
         outputs = run(case.inputs)
         for name in case.outputs:
-            rows.extend(_check_output(case, name, outputs.get(name), tolerance, variant))
+            rows.extend(_check_output(case, name, outputs.get(name), tolerance, own or tolerance, variant))
     return ParityReport(variant, engine, tuple(rows), machine)
 
 
@@ -141,7 +143,7 @@ def _stratified(random: np.random.Generator, size: int, count: int) -> NDArray[n
 
 
 def _check_output(
-    case: GoldenCase, name: str, output: NDArray[Any] | None, tolerance: Tolerance, variant: str
+    case: GoldenCase, name: str, output: NDArray[Any] | None, tolerance: Tolerance, own: Tolerance, variant: str
 ) -> list[ParityRow]:
     golden = case.outputs[name]
     shape = next(iter(case.inputs.values())).shape if case.inputs else ()
@@ -161,10 +163,10 @@ def _check_output(
         argmax=_share_agreeing(golden, output, tie=2 * tolerance.max_abs * golden.scale),
     )
     rows = [make_row(case.name, name, size, golden.scale, differences, tolerance)]
-    own = case.found.get(variant, {}).get(name)
-    if own is not None:
-        again: Differences = measure(own, values, golden.scale)
-        rows.append(make_row(case.name, name, size, golden.scale, again, tolerance, against="export"))
+    before = case.found.get(variant, {}).get(name)
+    if before is not None:
+        again: Differences = measure(before, values, golden.scale)
+        rows.append(make_row(case.name, name, size, golden.scale, again, own, against="export"))
     return rows
 
 

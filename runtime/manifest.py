@@ -171,7 +171,8 @@ class Manifest:
     `head` holds what the task's answer needs beyond the graph (labels, problem type, pooling, mask token id);
     `max_length` is the usable length in tokens, special tokens included. `parity` holds, per variant key
     ("fp32/cpu"), the rows of the report that let it be published; `tolerances` holds, per precision, what
-    a machine that verifies the bundle allows. `calibration` says what int8 and fp16 variants were calibrated on.
+    a machine that verifies the bundle allows, and `own_tolerances` what it may differ by from a variant's own values:
+    on the same machine, and per precision elsewhere. `calibration` says what int8 and fp16 variants were calibrated on.
     `accuracy` holds, per variant key, its metric beside fp32's and how many predictions changed; `latency`, per variant
     key, what one text took on the machine that exported; `recommended` is the key of the fastest variant that keeps
     the accuracy asked for, empty where none was compared; `tradeoff` the choices of operators to keep in higher
@@ -196,6 +197,7 @@ class Manifest:
     passes: Mapping[str, tuple[PassLog, ...]] = field(default_factory=dict)
     parity: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    own_tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     input_limits: Mapping[str, int] = field(default_factory=dict)
     calibration: CalibrationInfo | None = None
     accuracy: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -58,7 +58,8 @@ def read_manifest(text: str) -> Manifest:
         engines=tuple(read_engine(item) for item in document.get("engines", []).items()),
         passes=_passes(document.get("passes", {})),
         parity=_parity(document.get("parity", {})),
-        tolerances={name: _tolerance(item) for name, item in document.get("tolerances", {}).fields().items()},
+        tolerances=_tolerances(document.get("tolerances", {})),
+        own_tolerances=_tolerances(document.get("own_tolerances", {})),
         input_limits={name: item.integer(least=1) for name, item in document.get("input_limits", {}).fields().items()},
         calibration=_calibration(document.get("calibration", None)),
         accuracy=_plain_rows(document.get("accuracy", {})),
@@ -248,6 +249,10 @@ def _pass(value: JsonValue) -> PassLog:
 
 def _parity(value: JsonValue) -> dict[str, tuple[Mapping[str, Any], ...]]:
     return {key: tuple(row.plain() for row in rows.items()) for key, rows in value.fields().items()}
+
+
+def _tolerances(value: JsonValue) -> dict[str, Tolerance]:
+    return {name: _tolerance(item) for name, item in value.fields().items()}
 
 
 def _tolerance(value: JsonValue) -> Tolerance:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from .differences import Differences
 
-__all__ = ["ParityReport", "ParityRow", "Tolerance", "compare", "make_row"]
+__all__ = ["SAME_MACHINE", "ParityReport", "ParityRow", "Tolerance", "compare", "make_row"]
+
+SAME_MACHINE = "same machine"
+"""Among a manifest's own tolerances, the one for the machine and the engine that made the values."""
 
 
 @dataclass(frozen=True)
