@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,14 +81,20 @@ def tiny_checkpoint() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def captures(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all the processes of this session of tests share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def captures(session_folder: Path) -> Any:
     """`capture`, which traces what is alike but for its weights only once, in all the processes of this session."""
     from bvx.exporter.capture import capture
 
     from .captures import Captures
 
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "captures"
+    folder = session_folder / "captures"
     folder.mkdir(exist_ok=True)
     return Captures(folder, capture)
 
@@ -102,28 +109,33 @@ def trace_once(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(root: Path, session_folder: Path) -> Path:
     """The wheel, built from a copy, so that the checkout stays clean. Tests lie beside the copy's packages."""
-    copy, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("dist")
-    for path in root.iterdir():
-        if path.name in {"calibration", "exporter", "runtime", "tests"}:
-            shutil.copytree(path, copy / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif path.is_file():
-            shutil.copy(path, copy)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(copy)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    copy, out = session_folder / "checkout", session_folder / "dist"
+    with FileLock(session_folder / "wheel.lock"):
+        if not out.exists():
+            copy.mkdir()
+            for path in root.iterdir():
+                if path.name in {"calibration", "exporter", "runtime", "tests"}:
+                    shutil.copytree(path, copy / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+                elif path.is_file():
+                    shutil.copy(path, copy)
+            command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(copy)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (built,) = out.iterdir()
     return built
 
 
 @pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(wheel: Path, session_folder: Path) -> Path:
     """A folder that the wheel is installed into, away from the checkout."""
-    folder = tmp_path_factory.mktemp("installed")
+    folder = session_folder / "installed"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index"]
-    done = subprocess.run([*pip, "--target", str(folder), str(wheel)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    with FileLock(session_folder / "wheel.lock"):
+        if not folder.exists():
+            done = subprocess.run([*pip, "--target", str(folder), str(wheel)], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
 
