@@ -14,7 +14,7 @@ from ..runtime.manifest import Manifest, Variant
 from ..runtime.parity import ParityReport
 from .next_steps import list_next_steps
 
-__all__ = ["describe", "describe_export", "describe_verification", "list_files", "summarise_rows"]
+__all__ = ["describe", "describe_export", "describe_verification", "list_files", "summarise_engines", "summarise_rows"]
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -47,7 +47,20 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 def describe_export(path: Path, out: Path, warnings: Sequence[str]) -> dict[str, Any]:
     """The document of `bvx export`: the bundle at `path`, and under "next" what to type with `out`, as it was typed."""
     bundle = Bundle.open(path, check_hashes=False)
-    return {**describe(bundle), "warnings": list(warnings), "next": list_next_steps(bundle.manifest, out)}
+    return {
+        **describe(bundle),
+        "engines": summarise_engines(bundle),
+        "warnings": list(warnings),
+        "next": list_next_steps(bundle.manifest, out),
+    }
+
+
+def summarise_engines(bundle: Bundle) -> list[dict[str, Any]]:
+    """The engines inside `bundle`, with what the audit found, but for the table of layers."""
+    return [
+        {**dataclasses.asdict(engine), "audit": {name: one for name, one in engine.audit.items() if name != "layers"}}
+        for engine in bundle.manifest.engines
+    ]
 
 
 def list_files(path: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .accuracy_views import name_changes, name_latency, view_calibration, view_recommendation, view_tradeoff
-from .build_views import view_choices
+from .build_views import view_choices, view_engines
 from .evidence_views import view_evidence
 from .layout import Block, Table, Verbatim, format_bytes, shorten
 
@@ -77,6 +77,9 @@ def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
         yield view_tradeoff(document["tradeoff"])
     yield from view_evidence(document)
     yield from view_recommendation(document)
+    if document["engines"]:
+        made = document["engines"][0]
+        yield from view_engines(document["engines"], f"Engines inside, built by {made['engine']} {made['version']}")
     yield f"Bundle: {document['path']}"
     for number, command in enumerate(document["next"]):
         yield Verbatim(f"{'' if number else 'Next:':<8}{command}")

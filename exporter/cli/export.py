@@ -8,6 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from ...runtime.errors import PlanError
 from ..documents import Interrupted
 from ..supported import AUTO, OBSERVERS, PRECISIONS, TARGETS
 from . import completion
@@ -84,6 +85,13 @@ def export(
     ] = None,
     profile: Annotated[list[str] | None, Option(metavar="MIN:OPT:MAX", help="Such as 1x16:8x128:32x512.")] = None,
     hidden_states: Annotated[bool, Option("--hidden-states", help="Add every layer's hidden states.")] = False,
+    build: Annotated[
+        bool | None,
+        Option(
+            "--build/--no-build",
+            help="Put TensorRT's plans into the bundle.  [default: where the target is tensorrt and its library here]",
+        ),
+    ] = None,
     out: Annotated[Path | None, Option(metavar="DIR", help="The bundle's folder.  [default: NAME.bvx]")] = None,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace a bundle that is there.")] = False,
     random_weights: Annotated[bool, Option("--random-weights", help="Fill a known architecture.")] = False,
@@ -109,12 +117,21 @@ def export(
                 max_drop=max_drop, reduce_range=reduce_range,
             )
         )  # fmt: skip
+        if build and "tensorrt" not in plan.targets:
+            raise PlanError("--build makes plans for the target tensorrt, which is not asked for.", "Add it: --target.")
+        result = None
         try:
             from ..pipeline import export
 
             with shell.watching():
                 result = export(plan, shell, sys.stdin.buffer if sys.stdin else None)
+                if build is not False and "tensorrt" in plan.targets:
+                    from ..building import build_into
+
+                    build_into(result.path, plan.out, bool(build), shell)
         except KeyboardInterrupt as error:
+            if result is not None:
+                raise Interrupted(f"Interrupted; the bundle in {plan.out} is whole, without engines.") from error
             raise Interrupted("Interrupted; nothing was written.") from error
         from ..inspection import describe_export, list_files
         from ..views import view_details, view_export
