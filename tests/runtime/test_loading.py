@@ -1,5 +1,8 @@
 """`load`: the variant and engine that were asked for, or a sentence that says why not."""
 
+import subprocess
+import sys
+
 import pytest
 
 import bvx
@@ -111,6 +114,17 @@ def test_the_weights_are_hashed_before_they_are_loaded_unless_that_is_left_out(m
         load(made.path)
     with pytest.raises((BundleError, EngineMismatch), match=r"^onnxruntime .*fp32\.onnx"):
         load(made.path, check_hashes=False)
+
+
+def test_loading_and_answering_imports_nothing_that_only_other_work_needs(make_bundle):
+    code = (
+        "import sys, numpy, onnxruntime, tokenizers; before = set(sys.modules); import bvx;"
+        "bvx.load(sys.argv[1], threads=1)('cat'); print(*sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-c", code, make_bundle().path]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert "bvx.runtime.loading" in loaded
+    assert not {"subprocess", "tempfile", "importlib.metadata", "bvx.runtime.golden"} & set(loaded)
 
 
 def test_variants_for_other_targets_are_passed_over(make_bundle):
