@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..progress import Progress
@@ -17,6 +18,9 @@ __all__ = ["measure_concurrency", "measure_texts"]
 
 _ROUNDS = 5
 _FEWEST = 1
+_FIRST = 8
+_SLOW = 4.0
+"""Where time is limited, who takes so many times the median for the first texts does not read the others."""
 _BATCH = 64
 
 
@@ -61,6 +65,7 @@ def measure_texts(found: Measurements, workers: Sequence[Worker], budget: Budget
         return
     progress.stage("Measuring texts", len(readers) * (_ROUNDS + 1))
     taken: dict[int, list[dict[str, Any]]] = {id(worker): [] for worker in readers}
+    first: dict[int, float] = {}
     end = time.monotonic() + budget.limit_extra(len(found.plan.threads), math.inf)
     try:
         for turn in range(_ROUNDS + 1):
@@ -69,16 +74,29 @@ def measure_texts(found: Measurements, workers: Sequence[Worker], budget: Budget
             for worker in list(readers):
                 progress.advance(detail=worker.contender.name)
                 try:
-                    # The first turn warms up, with a batch.
-                    answer = worker.ask("texts", texts=texts if turn else texts[:_BATCH], batch=_BATCH)
+                    # The first turn warms up, with a few.
+                    answer = worker.ask("texts", texts=texts if turn else texts[:_FIRST], batch=_BATCH)
                 except ToolFailed as error:
                     progress.warn(f"{worker.contender.name} does not read these texts: {error.cause}")
                     readers.remove(worker)
                     continue
                 if turn:
                     taken[id(worker)].append(answer)
+                else:
+                    first[id(worker)] = float(answer["whole"])
+            if not turn and end < math.inf:
+                readers = list(_drop_slow(readers, first, progress))
     finally:
         found.texts += [_summarise(worker, texts, taken[id(worker)]) for worker in readers if taken[id(worker)]]
+
+
+def _drop_slow(readers: Sequence[Worker], first: Mapping[int, float], progress: Progress) -> Iterator[Worker]:
+    median = statistics.median(first.values()) if first else 0.0
+    for worker in readers:
+        if first[id(worker)] <= _SLOW * median:
+            yield worker
+        else:
+            progress.warn(f"{worker.contender.name} is too slow to read all texts in the time that there is.")
 
 
 def _summarise(worker: Worker, texts: Sequence[str], answers: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ __all__ = ["check_libraries", "render_page", "write_page"]
 
 _ORDER = ("threads", "batch", "length", "p50")
 
-_MOST_RUNS = 400
+_MOST_RUNS = 200
 """Of each cell, for the chart of its distribution; percentiles are of all runs."""
 
 
@@ -116,8 +116,8 @@ def _thin(document: Mapping[str, Any]) -> dict[str, Any]:
     for cell in find_measured(document):
         runs = [taken for turn in cell["turns"] for taken in turn]
         step = max(1, len(runs) // _MOST_RUNS)
-        kept = {name: value for name, value in cell.items() if name not in ("turns", "yardstick")}
-        cells.append({**kept, **about[cell["contender"]], "runs": runs[::step]})
+        kept = {name: value for name, value in cell.items() if name not in ("turns", "work", "yardstick")}
+        cells.append({**kept, **about[cell["contender"]], "runs": [float(f"{one:.4g}") for one in runs[::step]]})
     concurrency = [{**one, **about[one["contender"]]} for one in document["concurrency"]]
     accuracy = list(_list_accuracies(document))
     return {"cells": cells, "concurrency": concurrency, "accuracy": accuracy, "baseline": document["baseline"]}

@@ -143,3 +143,19 @@ def test_a_bundle_is_made_again_when_what_made_it_has_changed(scripts, tmp_path,
         assert len(typed) == times
     bench.make_bundle(subject, tmp_path, tmp_path / "nowhere", fresh=True)
     assert len(typed) == 3
+
+
+def test_reruns_that_are_accused_and_a_slowdown_that_is_not_noticed_fail(scripts, make_document, tmp_path, capsys):
+    noise, engines = scripts("compare_noise"), {"bvx a": 10.0}
+    page = tmp_path / "page.md"
+    page.write_text("<!-- measured: begin -->\n<!-- measured: end -->\n")
+    same = [make_document(engines, seed=seed) for seed in range(4)]
+    slow = make_document(engines, seed=9, slow=1.2)
+    assert noise.report([*same, slow], 0.05, page) == 0
+    assert "0 of 6 cells in 3 reruns are accused" in page.read_text()
+    assert "noticed in 2 of 2 cells" in page.read_text() and "rerun 3" in capsys.readouterr().out
+    assert noise.report([same[0], slow, slow], 0.05, None) == 1
+    assert noise.report([*same, same[1]], 0.05, None) == 1
+    slow["machine"]["noise"]["waited"] = 0.7
+    assert noise.report([*same, slow], 0.05, page) == 1
+    assert "too busy" in page.read_text()
