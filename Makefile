@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 SOURCES := $(wildcard *.py) calibration exporter runtime tests docs/conf.py docs/extensions $(wildcard examples benchmarks interop)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo zoo test lint types package docs check link bench-forms bench-lines gpu-check clean peers minilm-bundle interop interop-qa bench bench-ablation bench-accuracy
+.PHONY: help install demo zoo test lint types package docs check link bench-forms bench-lines gpu-check clean peers minilm-bundle interop interop-qa bench bench-ablation bench-accuracy bench-build
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-forms: install ## measure the graph forms on this machine again
 
 bench-lines: install ## bvx run over many lines beside transformers' pipelines
 	$(BIN)/python benchmarks/run_lines.py --models tiny
+
+bench-build: $(VENV)/.minilm ## what TensorRT-RTX takes to build MiniLM and roberta-base, and what it makes: docs/tensorrt.md
+	$(BIN)/python benchmarks/build.py --models "$$($(BIN)/python examples/minilm.py)" roberta-base
 
 gpu-check: install ## on a machine with a GPU: build, verify and time what its engines can run; writes reports/
 	$(BIN)/python benchmarks/gpu_check.py
