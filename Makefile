@@ -9,7 +9,8 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+# The tests start many processes: bvx is compiled for the first of them only.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 # Of docs its Python alone: ruff would format the code in its pages.
 SOURCES := $(wildcard *.py) calibration exporter runtime tests docs/conf.py docs/extensions $(wildcard examples benchmarks interop)
 
@@ -58,7 +59,9 @@ docs: install ## the documentation, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -M html docs build/docs -q -E -n -W --keep-going
 	@echo "build/docs/html/index.html"
 
-check: lint types package docs test ## lint, types, package, docs, test
+check: install ## lint, types, package, docs, of which two run at a time; then test
+	$(MAKE) -j2 lint types package docs
+	$(MAKE) test
 
 link: .link/bvx ## the name under which checkers see this checkout
 
