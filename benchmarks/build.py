@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -111,7 +110,7 @@ def build(path: Path, precision: str, profile: str, gpu: str) -> Row:
     """Build in this process."""
     from bvx.exporter.request import read_profile
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     spent = time.process_time()
     plan = build_plan(path, precision, BuildOptions("tensorrt-rtx", (read_profile(profile),), gpus=(gpu,)))
     audit = {key: value for key, value in plan.audit.to_dict().items() if key != "layers"}
@@ -120,11 +119,17 @@ def build(path: Path, precision: str, profile: str, gpu: str) -> Row:
         "cpu": describe()["cpu"],
         "seconds": round(plan.seconds, 1),
         "processor_seconds": round(time.process_time() - spent, 1),
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "bytes_before": 1024 * before,
+        "peak_bytes": peak_bytes(),
+        "bytes_before": before,
         "plan_bytes": len(plan.data),
         "audit": audit,
     }
+
+
+def peak_bytes() -> int:
+    """The largest resident set so far. Not getrusage's: that begins with what the parent had when it forked."""
+    line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
 
 
 def weigh_graph(graph: ir.Model) -> int:
@@ -164,12 +169,12 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['bytes'] / 1e6:.1f}",
         f"{row['plan_bytes'] / 1e6:.1f}",
         str(audit["kernels"]),
-        f"{audit['kernels_per_layer']:g}",
+        f"{audit['kernels_per_layer']:g}" if audit["attentions_fused"] else "",
         f"{audit['attentions_fused']} of {audit['attentions']}",
         str(audit["qkv_merged"]),
         ", ".join(f"{count} {kind}" for kind, count in audit["gemms"].items()),
         f"{row['processor_seconds']:.0f}",
-        f"{row['peak_bytes'] / 1e6:.0f}",
+        f"{row['peak_bytes'] / 1e6:.0f}" if row["peak_bytes"] else "",
     ]
 
 

@@ -12,15 +12,13 @@ from bvx.exporter.reference import check_lowered
 from bvx.exporter.targets import LOWERINGS
 
 TENSORRT = {one.precision: one for one in LOWERINGS if one.target == "tensorrt"}
-FAR = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 8e-2, "int8": 0.25, "fp8": 0.25}
-"""The largest difference beside the root mean square of the logits: twice what the five families reach, or more."""
+FAR = {"fp32": 1e-6, "fp16": 5e-3, "bf16": 2.5e-2, "int8": 5e-2, "fp8": 0.35}
+"""The largest difference beside the root mean square of the logits: about twice what the five families reach."""
 
 
 @pytest.mark.parametrize("precision", list(FAR))
 @pytest.mark.parametrize("family", sorted(known_families()))
-def test_a_family_says_in_a_precision_what_it_said_in_fp32(
-    family, precision, captured, seen, run_graph, tmp_path, record_property
-):
+def test_a_family_says_in_a_precision_what_it_said_in_fp32(family, precision, captured, seen, run_graph, tmp_path):
     one = captured(family, "text-classification", num_attention_heads=2)
     model, _ = one.canonical()
     feeds = one.feeds(4, 13)
@@ -29,7 +27,6 @@ def test_a_family_says_in_a_precision_what_it_said_in_fp32(
     ir.save(model, tmp_path / "graph.onnx")
     found = check_lowered(tmp_path / "graph.onnx", feeds)["logits"]
     off = float(np.abs(found - wanted).max() / np.sqrt(np.mean(wanted**2)))
-    record_property("off", off)
     assert np.isfinite(found).all() and off < FAR[precision], off
 
 

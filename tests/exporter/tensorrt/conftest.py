@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 
+from bvx.calibration.plain import plain_recipe
+from bvx.calibration.ranges import Corpus, Ranges
 from bvx.exporter.targets.attention import take_apart
 from bvx.exporter.targets.half import BF16, FP16, narrow
+from bvx.exporter.targets.strongly_typed import write_fp8
+from bvx.exporter.targets.tensorrt import write_int8
 
 SHAPE = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, "max_position_embeddings": 130}
 """Two heads of 32: the families' own tiny configurations have heads of 8, for which there is no kernel."""
@@ -20,15 +23,19 @@ def rtx():
 
 @pytest.fixture
 def onnx_of(captured, tmp_path):
-    """Writes the ONNX file of a family in a precision: onnx_of("bert", "fp16", **shape) -> its path."""
+    """Writes the ONNX file of a family in a precision: onnx_of("bert", "fp16", **shape) -> its path.
+
+    "int8-attention" is int8 with the products inside attention in int8 too.
+    """
 
     def write(family, precision, task="text-classification", apart=False, **shape):
         graph, _ = captured(family, task, **{**SHAPE, **shape}).canonical()
         if apart:
             take_apart(graph.graph, [node.name for node in graph.graph if node.op_type == "Attention"])
-        if precision == "int8":
-            to_int8(graph)
-        if precision != "fp32":
+        if precision.startswith(("int8", "fp8")):
+            write_low = write_int8 if precision.startswith("int8") else write_fp8
+            write_low(graph, make_recipe(graph, precision.endswith("-attention")))
+        elif precision != "fp32":
             narrow(graph, BF16 if precision == "bf16" else FP16)
         path = tmp_path / f"{family}.{precision}.onnx"
         ir.save(graph, path)
@@ -37,45 +44,9 @@ def onnx_of(captured, tmp_path):
     return write
 
 
-def to_int8(model):
-    """Every linear layer but the classifier becomes int8: a scale for its input, one per output for its weight."""
-    graph = model.graph
-
-    def store(name, array):
-        tensor = ir.tensor(array, name=name)
-        value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-        graph.register_initializer(value)
-        return value
-
-    def add(before, operator, inputs, name, dtype, **attributes):
-        node = ir.node(operator, inputs, attributes, name=name)
-        node.outputs[0].name, node.outputs[0].type = f"{name}.out", ir.TensorType(dtype)
-        node.outputs[0].shape = inputs[0].shape
-        graph.insert_before(before, node)
-        return node.outputs[0]
-
-    zero, done = store("zero", np.zeros((), np.int8)), {}
-    for node in list(graph):
-        source, weight = node.inputs[:2] if node.op_type in ("MatMul", "Gemm") else (None, None)
-        if weight is None or not weight.is_initializer() or "classifier" in node.name:
-            continue
-        if source not in done:
-            scale = store(f"{source.name}.scale", np.float32(0.05))
-            quantised = add(node, "QuantizeLinear", [source, scale, zero], f"{source.name}.Q", ir.DataType.INT8)
-            done[source] = add(
-                node, "DequantizeLinear", [quantised, scale, zero], f"{source.name}.DQ", ir.DataType.FLOAT
-            )
-        if weight not in done:
-            axis = 1 - (node.attributes.get_int("transB", 0) if node.op_type == "Gemm" else 0)
-            values = weight.const_value.numpy().astype(np.float32)
-            scales = np.abs(values).max(axis=1 - axis, keepdims=True) / 127
-            stored = [
-                store(f"{weight.name}.int8", np.round(values / scales).astype(np.int8)),
-                store(f"{weight.name}.scales", scales.ravel().astype(np.float32)),
-                store(f"{weight.name}.zeros", np.zeros(scales.size, np.int8)),
-            ]
-            done[weight] = add(node, "DequantizeLinear", stored, f"{weight.name}.DQ", ir.DataType.FLOAT, axis=axis)
-        node.replace_input_with(0, done[source])
-        node.replace_input_with(1, done[weight])
-    for name in [name for name, value in graph.initializers.items() if not value.uses()]:
-        del graph.initializers[name]
+def make_recipe(graph, attention):
+    """Every linear layer, with made-up ranges: what an engine consists of does not depend on them."""
+    names = [str(value.name) for node in graph.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT]
+    bounds, peaks = dict.fromkeys(names, (-4.0, 4.0)), dict.fromkeys(names, 4.0)
+    ranges = Ranges("minmax", Corpus("none", 0, 0, 0, 0, ""), bounds, peaks)
+    return plain_recipe(graph.graph, ranges, attention=attention, embeddings=False)

@@ -92,4 +92,4 @@ def test_one_profile_of_several_is_enough_to_be_refused():
 def test_what_is_expected_is_counted_in_the_graph(onnx_of):
     assert expect(ir.load(onnx_of("roberta", "fp16")), "fp16") == Expectation("fp16", 2, 14, 0)
     found = expect(ir.load(onnx_of("bert", "int8")), "int8")
-    assert (found.attentions, found.linears, found.quantised) == (2, 14, 13)
+    assert (found.attentions, found.linears, found.quantised) == (2, 14, 14)
