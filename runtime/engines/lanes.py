@@ -54,11 +54,17 @@ class Lane:
         shapes = self._bind(feeds, profile)
         for spec in self._inputs:
             self._host(spec, shapes[spec.name])[...] = feeds[spec.name]
-        with timed(watch, self._stream):
-            if graphs:
-                self._launch((profile, batch, length), shapes)
-            else:
-                self._enqueue(shapes)
+        try:
+            with timed(watch, self._stream):
+                if graphs:
+                    self._launch((profile, batch, length), shapes)
+                else:
+                    self._enqueue(shapes)
+        except EngineMismatch:
+            # What was put into the stream before still reads and writes the buffers, which are used again or freed.
+            with suppress(EngineMismatch):
+                self._cuda.wait(self._stream)
+            raise
         self._cuda.wait(self._stream)
         specs = {spec.name: spec for spec in self._outputs}
         return {name: self._host(specs[name], shapes[name]).copy() for name in names}
