@@ -7,7 +7,7 @@ from typing import Any
 
 from .layout import Block, Table, format_bytes
 
-__all__ = ["name_changes", "name_latency", "view_calibration", "view_recommendation", "view_tradeoff"]
+__all__ = ["name_accuracy", "name_latency", "view_calibration", "view_recommendation", "view_tradeoff"]
 
 
 def view_recommendation(document: Mapping[str, Any]) -> Iterator[Block]:
@@ -20,7 +20,7 @@ def view_recommendation(document: Mapping[str, Any]) -> Iterator[Block]:
     if one["latency"]:
         words.append(f"{name_latency(one['latency'])}{_name_speed_up(document, one)}")
     if one["accuracy"]:
-        words.append(name_changes(one["accuracy"]))
+        words.append(name_accuracy(one["accuracy"]))
     yield f"Recommended: {recommended} ({', '.join(words)})"
 
 
@@ -61,9 +61,17 @@ def name_latency(latency: Mapping[str, Any]) -> str:
     return f"{latency['milliseconds']:.1f} ms at {latency['batch']}x{latency['length']}"
 
 
-def name_changes(accuracy: Mapping[str, Any]) -> str:
+def _name_changes(accuracy: Mapping[str, Any]) -> str:
     """`3 of 1,000 predictions changed`."""
     return f"{accuracy['changed']:,} of {accuracy['compared']:,} {accuracy['unit']} changed"
+
+
+def name_accuracy(accuracy: Mapping[str, Any]) -> str:
+    """The same, behind the metric where there was labelled data: `accuracy 0.9250 -> 0.9240, 3 of …`."""
+    changes = _name_changes(accuracy)
+    if accuracy["metric"] == "agreement":
+        return changes
+    return f"{accuracy['metric']} {accuracy['before']:.4f} -> {accuracy['after']:.4f}, {changes}"
 
 
 def _accuracy_cells(accuracy: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,7 +80,7 @@ def _accuracy_cells(accuracy: Mapping[str, Any]) -> tuple[str, ...]:
         f"{accuracy['before']:.4f}",
         f"{accuracy['after']:.4f}",
         f"{accuracy['low']:+.4f} to {accuracy['high']:+.4f}",
-        name_changes(accuracy),
+        _name_changes(accuracy),
     )
 
 

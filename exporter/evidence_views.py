@@ -12,11 +12,13 @@ _NOTHING = 1e-6
 
 
 def view_evidence(document: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for every variant with such a type: how much stayed fp32, and the most that was seen."""
+    """How much stayed fp32 in the variants with such a type, and the most that was seen: a sentence for those alike."""
+    alike: dict[str, list[str]] = {}
     for variant in document["variants"]:
-        found = variant["evidence"]
-        if found:
-            yield f"{variant['key']}: {'; '.join(_name(found))}."
+        if variant["evidence"]:
+            alike.setdefault("; ".join(_name(variant["evidence"])), []).append(variant["key"])
+    for words, keys in alike.items():
+        yield f"{', '.join(keys)}: {words}."
 
 
 def _name(found: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .accuracy_views import name_changes, name_latency, view_calibration, view_recommendation, view_tradeoff
+from .accuracy_views import name_accuracy, name_latency, view_calibration, view_recommendation, view_tradeoff
 from .build_views import view_choices, view_engines
 from .evidence_views import view_evidence
 from .layout import Block, Table, Verbatim, format_bytes, shorten
@@ -67,7 +67,7 @@ def view_export(document: Mapping[str, Any]) -> Iterator[Block]:
             ("not measured", "") if worst is None else (f"{_number(worst['max_abs'], '.1e')} of scale", _allowed(worst))
         )
         speed = name_latency(variant["latency"]) if variant["latency"] else ""
-        changes = name_changes(variant["accuracy"]) if variant["accuracy"] else ""
+        changes = name_accuracy(variant["accuracy"]) if variant["accuracy"] else ""
         rows.append((variant["key"], format_bytes(variant["bytes"]), speed, *parity, changes, variant["state"]))
     columns = ("variant", "size", "speed", "largest difference", "allowed", "answers", "state")
     used = [at for at in range(len(columns)) if at in (0, 1, 3, 4, 6) or any(row[at] for row in rows)]
@@ -243,7 +243,7 @@ def _name_allowed(row: Mapping[str, Any]) -> str:
 
 def _allowed(row: Mapping[str, Any]) -> str:
     allowed = row["allowed"]
-    return f"{allowed['max_abs']:.1e}" if isinstance(allowed, dict) and "max_abs" in allowed else ""
+    return f"{allowed['max_abs']:.2g}" if isinstance(allowed, dict) and "max_abs" in allowed else ""
 
 
 def _name_providers(providers: Sequence[str] | None) -> str:

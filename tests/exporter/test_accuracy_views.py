@@ -36,8 +36,15 @@ def read(view) -> str:
 def test_the_closing_words_say_size_speed_and_what_changed():
     said = read(view_recommendation({"recommended": "int8/cpu", "variants": [FP32, INT8]}))
     assert said == (
-        "Recommended: int8/cpu (2.0 MB, 4.0 ms at 1x128, 2.50 times as fast as fp32, 3 of 1,000 predictions changed)"
+        "Recommended: int8/cpu (2.0 MB, 4.0 ms at 1x128, 2.50 times as fast as fp32, accuracy 0.9120 -> 0.9110, "
+        "3 of 1,000 predictions changed)"
     )
+
+
+def test_without_labelled_data_there_is_no_metric_to_name():
+    one = {**INT8, "accuracy": {**ACCURACY, "metric": "agreement"}}
+    said = read(view_recommendation({"recommended": "int8/cpu", "variants": [FP32, one]}))
+    assert said.endswith("fast as fp32, 3 of 1,000 predictions changed)")
 
 
 def test_fp32_is_not_compared_with_itself_and_nothing_is_recommended_where_nothing_was_compared():

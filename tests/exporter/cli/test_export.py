@@ -74,7 +74,7 @@ def test_the_end_says_variant_size_worst_difference_and_what_is_allowed(bvx, tin
     (columns,) = (line for line in done.out.splitlines() if line.startswith("variant"))
     assert columns.split() == ["variant", "size", "largest", "difference", "allowed", "state"]
     (row,) = (line for line in done.out.splitlines() if line.startswith("fp32/cpu"))
-    assert re.fullmatch(r"fp32/cpu +\S+ kB +\S+e-\d+ of scale +1.0e-04 +verified", row)
+    assert re.fullmatch(r"fp32/cpu +\S+ kB +\S+e-\d+ of scale +0\.0001 +verified", row)
 
 
 def test_what_it_says_to_type_next_works(bvx, tiny_checkpoint, tmp_path):
