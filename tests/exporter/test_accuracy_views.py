@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bvx.exporter.accuracy_views import view_calibration, view_recommendation
+from bvx.exporter.accuracy_views import view_calibration, view_recommendation, view_tradeoff
 from bvx.exporter.layout import lay_out
 
 ACCURACY = {
@@ -60,6 +60,11 @@ def test_a_bundle_names_what_it_was_calibrated_on_and_what_that_kept():
         assert part in said
     assert "12.00%" in said and "0.40%" in said and "80%" in said
     assert "-0.0040 to +0.0020" in said and "3 of 1,000 predictions changed" in said
+
+
+def test_choices_that_keep_more_and_lose_no_less_are_not_shown():
+    trials = [*TRIALS, {"kept": 2, "loss": 0.05, "bytes": 9, "int8_share": 0.5}, {**TRIALS[1], "kept": 3}]
+    assert view_tradeoff(trials) == view_tradeoff(TRIALS)
 
 
 def test_a_bundle_that_was_not_calibrated_says_nothing():
