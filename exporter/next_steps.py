@@ -28,9 +28,17 @@ _OF_PAIRS = {"entailment", "contradiction", "paraphrase", "equivalent", "duplica
 
 
 def list_next_steps(manifest: Manifest, out: Path) -> list[str]:
-    """`bvx run` with an example, where words can say one, and `bvx verify`, for the bundle in `out`."""
+    """`bvx run` with an example, where words can say one, and `bvx verify`, for the bundle in `out`.
+
+    A bundle that a GPU alone serves is inspected and built for here; what else there is to type is for that machine.
+    """
     # What begins with a dash would be read as an option.
     folder = f"./{out}" if str(out).startswith("-") else str(out)
+    targets = {variant.target for variant in manifest.variants}
+    if "cpu" not in targets:
+        is_open = "tensorrt" in targets and not manifest.engines
+        building = [["bvx", "build", folder, "--engine", "tensorrt-rtx"]] if is_open else []
+        return [shlex.join(words) for words in [["bvx", "inspect", folder], *building]]
     commands = [["bvx", "verify", folder]]
     # Each choice of a multiple choice is a text of its own, which is more than an example shows.
     if manifest.tokenizer and manifest.task != "multiple-choice":

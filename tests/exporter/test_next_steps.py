@@ -12,8 +12,9 @@ from bvx.exporter.next_steps import list_next_steps
 from bvx.runtime.tasks import TASKS
 
 
-def next_words(task, head=None, tokenizer=True, out="b.bvx"):
-    manifest = SimpleNamespace(task=task, head=head or {}, tokenizer=tokenizer)
+def next_words(task, head=None, tokenizer=True, out="b.bvx", targets=("cpu", "tensorrt"), engines=()):
+    variants = [SimpleNamespace(target=target) for target in targets]
+    manifest = SimpleNamespace(task=task, head=head or {}, tokenizer=tokenizer, variants=variants, engines=engines)
     return [shlex.split(command) for command in list_next_steps(manifest, Path(out))]
 
 
@@ -56,3 +57,10 @@ def test_sentences_come_in_twos_so_that_there_is_a_similarity():
 
 def test_without_a_tokenizer_there_is_only_verify():
     assert next_words("feature-extraction", tokenizer=None) == [["bvx", "verify", "b.bvx"]]
+
+
+def test_what_only_a_gpu_serves_is_inspected_here_and_built_for():
+    build = ["bvx", "build", "b.bvx", "--engine", "tensorrt-rtx"]
+    assert next_words("fill-mask", targets=["tensorrt"]) == [["bvx", "inspect", "b.bvx"], build]
+    assert next_words("fill-mask", targets=["tensorrt"], engines=["one"]) == [["bvx", "inspect", "b.bvx"]]
+    assert next_words("fill-mask", targets=["cuda"]) == [["bvx", "inspect", "b.bvx"]]
