@@ -45,7 +45,8 @@ def test_every_rule_has_its_own_name_and_a_remedy():
 
 
 def test_the_documentation_has_a_line_for_every_rule_and_says_where_it_is_stricter(root):
-    lines = (root / "docs/tensorrt.md").read_text().splitlines()
+    page = (root / "docs/tensorrt.md").read_text()
+    lines = page.partition("## Will it build?")[2].partition("\n## ")[0].splitlines()
     rows = {line.split("`")[1]: line.split("|") for line in lines if line.startswith("| `")}
     assert set(rows) == {rule.name for rule in RULES}
     for rule in RULES:
