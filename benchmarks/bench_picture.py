@@ -42,7 +42,8 @@ def draw_picture(document: Mapping[str, Any], threads: int, path: Path) -> None:
                 )
     order = _order(rows)
     (model,) = document["models"]
-    spec = _specify(rows, order, [f"{batch}x{length}" for batch, length in document["asked"]["shapes"]])
+    # Of a run that was interrupted, what it came to.
+    spec = _specify(rows, order, list(dict.fromkeys(row["shape"] for row in rows)))
     spec["title"]["text"] = (
         f"{model['model'].removesuffix('.bvx')}, {threads} thread{'s' * (threads != 1)}: "
         "median milliseconds, shorter is faster"
