@@ -8,13 +8,14 @@ from typing import Any
 
 from ..runtime.bundle import Bundle
 from ..runtime.choices import Choice, engines_here, name_processor, store_choices
-from ..runtime.errors import BundleError, BvxError
+from ..runtime.errors import BvxError
 from ..runtime.loading import load
 from ..runtime.machine import allowed_cores
 from ..runtime.manifest_json import to_plain
 from .bench.measure import measure
 from .bench.plan import BenchPlan
 from .progress import Progress, Silent
+from .wanted_variants import find_wanted
 
 __all__ = ["choose_engines", "pick"]
 
@@ -34,17 +35,12 @@ def choose_engines(path: str, precision: str | None = None, progress: Progress |
     """
     progress = progress or Silent()
     bundle = Bundle.open(path)
-    wanted = [name.strip() for name in (precision or "").split(",") if name.strip()]
-    able = {one.precision: one for one in bundle.manifest.variants if one.target == "cpu" and one.state != "failed"}
-    if not able or set(wanted) - set(able):
-        there = ", ".join(variant.key for variant in bundle.manifest.variants)
-        lacking = ", ".join(f"{name}/cpu" for name in wanted if name not in able) or "variant for the CPU"
-        raise BundleError(f"{bundle.root} has no {lacking}. It has: {there}.", "Export again with `--target cpu`.")
+    wanted = find_wanted(bundle, precision, "cpu")
     engines = engines_here()
     choices: list[Choice] = []
     place = None
     if len(engines) > 1:
-        cells = _measure(bundle, tuple(engines), tuple(wanted or able), progress)
+        cells = _measure(bundle, tuple(engines), tuple(one.precision for one in wanted), progress)
         for key, threads in sorted({(cell["variant"], cell["threads"]) for cell in cells}):
             mine = [cell for cell in cells if (cell["variant"], cell["threads"]) == (key, threads)]
             times: dict[str, dict[str, float]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 from ..calibration.store import read_ranges
 from ..runtime.bundle import Bundle
 from ..runtime.cache import find_engines, store_engine, timing_cache
-from ..runtime.errors import BundleError, BvxError, PlanError
+from ..runtime.errors import BvxError, PlanError
 from ..runtime.manifest import EngineFile, Profile, Variant
 from ..runtime.manifest_json import to_plain
 from .progress import Progress, Silent
@@ -20,6 +20,7 @@ from .request import read_profile
 from .seal import check_target, publish, staging
 from .tensorrt import ENGINES, BuildOptions, Plan, build_plan, choose_profiles
 from .tensorrt.library import Library, open_library
+from .wanted_variants import find_wanted
 
 __all__ = ["BuildRequest", "build_engines", "check_for_cpu", "describe_engines"]
 
@@ -57,7 +58,7 @@ def build_engines(request: BuildRequest, progress: Progress | None = None) -> di
     """
     progress = progress or Silent()
     bundle = Bundle.open(request.bundle)
-    variants = _choose_variants(bundle, request.precision)
+    variants = find_wanted(bundle, request.precision, _TARGET)
     options = _make_options(bundle, request)
     options.check()
     if request.out is not None:
@@ -101,20 +102,6 @@ def describe_engines(bundle: Bundle) -> dict[str, Any]:
     """The document of `bvx inspect --engine`: every engine inside `bundle` and in this machine's cache."""
     found = [{**to_plain(engine), "file": str(path)} for engine, path in find_engines(bundle)]
     return {"path": str(bundle.root), "engines": found}
-
-
-def _choose_variants(bundle: Bundle, precision: str | None) -> Sequence[Variant]:
-    wanted = [name.strip() for name in (precision or "").split(",") if name.strip()]
-    able = [one for one in bundle.manifest.variants if one.target == _TARGET and one.state != "failed"]
-    missing = [name for name in wanted if name not in {variant.precision for variant in able}]
-    if not able or missing:
-        there = ", ".join(variant.key for variant in bundle.manifest.variants)
-        lacking = ", ".join(f"{name}/{_TARGET}" for name in missing) or f"variant for {_TARGET}"
-        raise BundleError(
-            f"{bundle.root} has no {lacking}. It has: {there}.",
-            f"Export again with `--target {_TARGET}` and the --precision that you need.",
-        )
-    return [variant for variant in able if not wanted or variant.precision in wanted]
 
 
 def _make_options(bundle: Bundle, request: BuildRequest) -> BuildOptions:

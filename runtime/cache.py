@@ -16,7 +16,15 @@ from .json_reader import parse_json
 from .manifest import EngineFile
 from .manifest_json import read_engine, to_plain
 
-__all__ = ["cache_folder", "engine_folder", "find_engines", "store_engine", "timing_cache", "write_in_one_step"]
+__all__ = [
+    "bundle_key",
+    "cache_folder",
+    "engine_folder",
+    "find_engines",
+    "store_engine",
+    "timing_cache",
+    "write_in_one_step",
+]
 
 
 def cache_folder() -> Path:
@@ -27,10 +35,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bvx"
 
 
+def bundle_key(bundle: Bundle) -> str:
+    """What `bundle` is called in the cache: the digest of its bvx.json, which has every file's own."""
+    return hashlib.sha256((bundle.root / MANIFEST).read_bytes()).hexdigest()[:32]
+
+
 def engine_folder(bundle: Bundle) -> Path:
-    """The folder for engines of `bundle`, named after its digest: that of its bvx.json, which has every file's own."""
-    digest = hashlib.sha256((bundle.root / MANIFEST).read_bytes()).hexdigest()
-    return cache_folder() / "engines" / digest[:32]
+    """The folder for engines of `bundle`."""
+    return cache_folder() / "engines" / bundle_key(bundle)
 
 
 def timing_cache(engine: str, version: str, gpu: str) -> Path:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .bundle import MANIFEST, Bundle
-from .cache import cache_folder, write_in_one_step
+from .bundle import Bundle
+from .cache import bundle_key, cache_folder, write_in_one_step
 from .engines import ENGINES
 from .errors import BundleError
 from .json_reader import JsonValue, parse_json
@@ -110,8 +109,7 @@ def _folder() -> Path:
 
 
 def _file(bundle: Bundle) -> Path:
-    digest = hashlib.sha256((bundle.root / MANIFEST).read_bytes()).hexdigest()
-    return _folder() / f"{digest[:32]}.json"
+    return _folder() / f"{bundle_key(bundle)}.json"
 
 
 def _read(path: Path) -> tuple[Choice, ...]:

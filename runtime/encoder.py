@@ -135,14 +135,15 @@ class Encoder:
         tolerance = self.manifest.tolerances.get(self.precision)
         if tolerance is None:
             raise BundleError(f"The bundle has no tolerance for {self.precision}.", "Export it again.")
+        machine = describe()
         return check_golden(
             lambda arrays: self.run(**arrays),
             read_golden(self._bundle.path("golden.safetensors")),
             tolerance,
             self._variant.key,
             f"{self._engine.name} {self._engine.version}",
-            describe(),
-            self._own_tolerance(describe()),
+            machine,
+            self._own_tolerance(machine),
         )
 
     def close(self) -> None:

@@ -64,24 +64,21 @@ def load(
     usable = [v.target for v in manifest.variants if v.state != "failed" and precision in (None, v.precision)]
     if not usable:
         bundle.variant(precision)  # Raises: the bundle says best what it has.
-    if engine != "auto":
-        find_engine(engine, usable)  # Raises for a wrong name before anything large is read.
+    # A wrong name is refused before anything large is read.
+    named = None if engine == "auto" else find_engine(engine, usable)
     cores = threads or allowed_cores()
 
     def open_one(name: str, target: str) -> tuple[Variant, Engine]:
         variant = bundle.variant(precision, target)
         if check_hashes:
             bundle.check_weights(variant.file)
-        if engine == "auto" and target == "cpu":
+        if named is None and target == "cpu":
             name = choose_measured(bundle, variant, cores) or name
         return variant, open_engine(name, bundle.path(variant.file), variant, cores, spin)
 
     tokenizer = Tokenizer(bundle.path("tokenizer.json"), manifest.max_length, cores) if manifest.tokenizer else None
     head = open_head(manifest.task, manifest.head, tokenizer) if tokenizer else None
-    if engine == "auto":
-        variant, session = _open_best(usable, open_one, strict)
-    else:
-        variant, session = open_one(*find_engine(engine, usable))
+    variant, session = _open_best(usable, open_one, strict) if named is None else open_one(*named)
     try:
         check_agreement(bundle, variant, session, head)
     except BvxError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import EngineMismatch
 
-__all__ = ["Cuda", "Gpu", "Watch", "open_cuda", "timed"]
+__all__ = ["Cuda", "Gpu", "Watch", "open_cuda", "time_run", "timed"]
 
 _NO_DEVICE = (35, 100)
 """cudaErrorInsufficientDriver, which is also what a machine without any driver answers, and cudaErrorNoDevice."""
@@ -183,6 +183,16 @@ def timed(watch: Watch | None, stream: int) -> Iterator[None]:
     yield
     if watch is not None:
         watch.mark(1, stream)
+
+
+def time_run(cuda: Cuda, run: Callable[[Watch], object]) -> float:
+    """Milliseconds that the GPU takes for what `run` puts into a stream under the watch given to it, and waits for."""
+    watch = Watch(cuda)
+    try:
+        run(watch)
+        return watch.read()
+    finally:
+        watch.close()
 
 
 def _answer(answer: Sequence[Any]) -> tuple[Any, ...]:

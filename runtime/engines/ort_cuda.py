@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import EngineMismatch
 from ..manifest import Variant
 from .bindings import Bindings
-from .cuda import Cuda, Watch, open_cuda
+from .cuda import Cuda, Watch, open_cuda, time_run
 from .ort import explain_load, explain_run, import_onnxruntime, make_options, read_spec
 
 __all__ = ["OrtCudaEngine", "open_session"]
@@ -67,12 +67,7 @@ class OrtCudaEngine:
 
     def time_run(self, feeds: Mapping[str, NDArray[Any]]) -> float:
         """Milliseconds that the GPU takes for a run, copies included, by CUDA's events. Raises as `run` does."""
-        watch = Watch(self._cuda)
-        try:
-            self._run(feeds, None, watch)
-            return watch.read()
-        finally:
-            watch.close()
+        return time_run(self._cuda, lambda watch: self._run(feeds, None, watch))
 
     def close(self) -> None:
         """Wait for what is running, then give all memory back."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import EngineMismatch, InputError
 from ..manifest import Profile, TensorSpec, Variant
-from .cuda import Cuda, Watch, open_cuda
+from .cuda import Cuda, Watch, open_cuda, time_run
 from .lanes import Lane
 from .plans import choose_plan, read_plan
 
@@ -64,12 +64,7 @@ class TensorRTEngine:
 
     def time_run(self, feeds: Mapping[str, NDArray[Any]]) -> float:
         """Milliseconds that the GPU takes for a run, copies included, by CUDA's events. Raises as `run` does."""
-        watch = Watch(self._cuda)
-        try:
-            self._run(feeds, None, watch)
-            return watch.read()
-        finally:
-            watch.close()
+        return time_run(self._cuda, lambda watch: self._run(feeds, None, watch))
 
     def close(self) -> None:
         """Wait for what is running, then give all memory back."""

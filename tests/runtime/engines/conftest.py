@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
+import signal
 import sys
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +23,20 @@ PROFILES = (Profile((1, 1), (2, 8), (4, 12)), Profile((1, 1), (8, 24), (16, 24))
 VARIANT = Variant("fp16", "tensorrt", "onnx/cpu/fp32.onnx", "verified")
 ON_CPU = Variant("fp32", "cpu", "onnx/cpu/fp32.onnx", "verified")
 TOLERANCE = Tolerance(1e-4, 1e-5, 0.999999, 1.0)
+
+
+def end_by_exit_code(work):
+    """The exit code of a forked child that does `work`; a child that hangs is killed after a minute."""
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @dataclass(frozen=True)

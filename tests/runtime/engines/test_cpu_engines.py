@@ -3,7 +3,6 @@
 import gc
 import importlib
 import os
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ import bvx
 from bvx.runtime.engines import ENGINES, open_engine
 from bvx.runtime.errors import BundleError, EngineMismatch
 from bvx.runtime.manifest import TensorSpec, Variant
+
+from .conftest import end_by_exit_code
 
 STATM = Path("/proc/self/statm")
 IDS = np.array([[2, 6, 3]])
@@ -194,20 +195,16 @@ def test_smaller_batches_are_advised_only_where_memory_is_short(kind, path, monk
     assert step in caught.value.next_step and ("batches" in step) == ("batches" in caught.value.next_step)
 
 
-def end_by_exit_code(work):
-    """The exit code of a forked child that does `work`; a child that hangs is killed after a minute."""
-    child = os.fork()
-    if not child:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60)
+def is_told(work):
+    """`work` for a forked child, which ends with 7 where it is told of the fork."""
+
+    def ask():
         try:
             work()
-            os._exit(0)
         except EngineMismatch as error:
             os._exit(7 if "forked" in str(error) else 1)
-        finally:
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    return ask
 
 
 @needs_forks
@@ -217,7 +214,7 @@ def test_a_forked_child_is_told_may_close_and_drop_the_model_and_load_its_own(ki
     models = [kind.open(path, threads)]
     # A session of onnxruntime on one thread has no others that a fork would leave behind.
     answers_there = kind.name == "onnxruntime" and threads == 1
-    assert end_by_exit_code(lambda: models[0].run(FEEDS)) == (0 if answers_there else 7)
+    assert end_by_exit_code(is_told(lambda: models[0].run(FEEDS))) == (0 if answers_there else 7)
     assert end_by_exit_code(lambda: (models[0].close(), gc.collect())) == 0
     assert end_by_exit_code(lambda: (models.clear(), gc.collect())) == 0
     assert end_by_exit_code(lambda: kind.open(path, threads).run(FEEDS)) == 0

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import sys
 import types
 import weakref
@@ -16,6 +15,8 @@ from bvx.runtime.engines import ENGINES, find_engine, open_engine
 from bvx.runtime.engines.ort import OrtEngine
 from bvx.runtime.errors import BundleError, EngineMismatch
 from bvx.runtime.manifest import Variant
+
+from .conftest import end_by_exit_code
 
 STATM = Path("/proc/self/statm")
 IDS = np.array([[2, 6, 3]])
@@ -90,20 +91,6 @@ def test_what_is_left_of_two_onnxruntimes_is_recognised(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
     with pytest.raises(EngineMismatch, match=r"incomplete.*bvx doctor"):
         open_ort(path)
-
-
-def end_by_exit_code(work):
-    """The exit code of a forked child that does `work`; a child that hangs is killed after a minute."""
-    child = os.fork()
-    if not child:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60)
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 class Session:
