@@ -12,7 +12,7 @@ from bvx.exporter.bench.words import describe_machine, describe_sorting, number
 from bvx.exporter.layout import format_bytes
 from bvx.runtime.latency import compare_turns
 
-__all__ = ["describe_documents", "find_fastest", "find_quality", "show_cell"]
+__all__ = ["describe_documents", "find_quality", "show_cells"]
 
 Document = Mapping[str, Any]
 Quality = Mapping[str, float]
@@ -58,32 +58,35 @@ def _conditions(document: Document) -> Iterator[str]:
 def _latencies(document: Document, threads: int, quality: Quality) -> Iterator[str]:
     """Medians with their intervals; bold is the fastest, and what is no different from it."""
     shapes = document["asked"]["shapes"]
-    columns = [
-        {
-            one["contender"]: cell
-            for one in document["contenders"]
-            if (cell := find_cell(document, one["contender"], threads, *shape))
-        }
-        for shape in shapes
-    ]
-    if not any(columns):
+    shown = show_cells(document, threads)
+    if not any(any(cells) for cells in shown.values()):
         return
-    marked = [find_fastest(column) for column in columns]
     contenders = [one for one in document["contenders"] if one["threads"] == threads and "skipped" not in one]
     rows = []
     for one in sorted(contenders, key=lambda one: (_PRECISIONS.index(one["precision"]), not one["ours"])):
         name = one["contender"]
-        cells = [show_cell(column.get(name), name in best) for column, best in zip(columns, marked, strict=True)]
         score = quality.get(f"bvx {one['precision']}" if one["ours"] else name)
         if one["precision"] == "fp32":
             score = quality.get("fp32")
-        rows.append([name, one["precision"], *cells, *([f"{score:.4f}" if score else ""] if quality else [])])
+        rows.append([name, one["precision"], *shown[name], *([f"{score:.4f}" if score else ""] if quality else [])])
     header = [f"{threads} thread{'s' * (threads != 1)}, ms", "", *(f"{batch}x{length}" for batch, length in shapes)]
     yield ""
     yield from table([*header, *(["STS-B"] if quality else [])], rows)
 
 
-def find_fastest(column: Mapping[str, Mapping[str, Any]]) -> set[str]:
+def show_cells(document: Document, threads: int) -> dict[str, list[str]]:
+    """A cell for each shape, by contender; bold is the fastest of a shape, and what is no different from it."""
+    names = dict.fromkeys(one["contender"] for one in document["contenders"])
+    shown: dict[str, list[str]] = {name: [] for name in names}
+    for shape in document["asked"]["shapes"]:
+        column = {name: cell for name in names if (cell := find_cell(document, name, threads, *shape))}
+        best = _find_fastest(column)
+        for name in names:
+            shown[name].append(_show_cell(column.get(name), name in best))
+    return shown
+
+
+def _find_fastest(column: Mapping[str, Mapping[str, Any]]) -> set[str]:
     if not column:
         return set()
     best = min(column.values(), key=lambda cell: float(cell["p50"]))
@@ -94,7 +97,7 @@ def find_fastest(column: Mapping[str, Mapping[str, Any]]) -> set[str]:
     }
 
 
-def show_cell(cell: Mapping[str, Any] | None, bold: bool) -> str:
+def _show_cell(cell: Mapping[str, Any] | None, bold: bool) -> str:
     if cell is None:
         return ""
     median = f"**{number(cell['p50'])}**" if bold else number(cell["p50"])

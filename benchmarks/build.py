@@ -30,6 +30,7 @@ from bvx.calibration.recipe import Recipe
 from bvx.exporter.checkpoint import load_checkpoint
 from bvx.exporter.pipeline import make_canonical
 from bvx.exporter.plan import ExportPlan
+from bvx.exporter.storage import save_graph, stored_bytes
 from bvx.exporter.targets import find_lowering
 from bvx.exporter.tensorrt import BuildOptions, build_plan
 from bvx.runtime.machine import describe
@@ -77,8 +78,8 @@ def measure(model: str, folder: Path, asked: argparse.Namespace) -> Iterator[Row
     del checkpoint
     for precision in asked.precisions:
         path = folder / "graph.onnx"
-        write(canonical, precision, path)
-        row = {"model": name, "precision": precision, "profile": asked.profile, "gpu": asked.gpu, "bytes": weigh(path)}
+        size = write(canonical, precision, path)
+        row = {"model": name, "precision": precision, "profile": asked.profile, "gpu": asked.gpu, "bytes": size}
         options = ["--profile", asked.profile, "--gpu", asked.gpu]
         command = [sys.executable, __file__, *options, "--worker", str(path), precision.removesuffix(ATTENTION)]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -88,14 +89,15 @@ def measure(model: str, folder: Path, asked: argparse.Namespace) -> Iterator[Row
             yield {**row, **json.loads(done.stdout.splitlines()[-1])}
 
 
-def write(canonical: ir.Model, precision: str, path: Path) -> None:
-    """The graph of `canonical` that an export writes for TensorRT."""
+def write(canonical: ir.Model, precision: str, path: Path) -> int:
+    """The graph of `canonical` that an export writes for TensorRT; the bytes of its weights."""
     lowering = find_lowering("tensorrt", precision.removesuffix(ATTENTION))
     if lowering is None or lowering.rewrite is None:
         sys.exit(f"There is no {precision} for tensorrt.")
     graph = canonical.clone()
     lowering.rewrite(graph, make_recipe(graph, precision.endswith(ATTENTION)))
-    ir.save(graph, path, external_data="graph.data" if weigh_graph(graph) > 2**30 else None)
+    save_graph(graph, path)
+    return stored_bytes(graph)
 
 
 def make_recipe(graph: ir.Model, attention: bool) -> Recipe:
@@ -130,14 +132,6 @@ def peak_bytes() -> int:
     """The largest resident set so far. Not getrusage's: that begins with what the parent had when it forked."""
     line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM:"))
     return 1024 * int(line.split()[1])
-
-
-def weigh_graph(graph: ir.Model) -> int:
-    return sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
-
-
-def weigh(path: Path) -> int:
-    return weigh_graph(ir.load(path))
 
 
 def merge(rows: Sequence[Row], new: Row) -> list[Row]:

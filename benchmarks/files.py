@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
-from bench_tables import find_fastest, show_cell
+from bench_tables import show_cells
 from pages import table
-from targets import find_cell
 
 from bvx.exporter.bench.contenders import Contender
 from bvx.exporter.bench.document import describe
@@ -50,16 +49,7 @@ def measure_files(
 def show_medians(title: str, document: Mapping[str, Any]) -> Iterator[str]:
     """Markdown: a row for each file, a column for each shape; bold is the fastest, and what is no different from it."""
     asked = document["asked"]
-    names = [one["contender"] for one in document["contenders"]]
-    columns = [
-        {name: cell for name in names if (cell := find_cell(document, name, asked["threads"][0], *shape))}
-        for shape in asked["shapes"]
-    ]
-    best = [find_fastest(column) for column in columns]
-    rows = (
-        [name, *(show_cell(column.get(name), name in near) for column, near in zip(columns, best, strict=True))]
-        for name in names
-    )
+    rows = ([name, *cells] for name, cells in show_cells(document, asked["threads"][0]).items())
     yield ""
     yield from table([title, *(f"{batch}x{length}" for batch, length in asked["shapes"])], rows)
 

@@ -10,12 +10,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from ..checker.operators import ATTENTION_SINCE
+from ..storage import EXTERNAL_BEYOND, save_graph
 from ..targets.attention import take_apart
 
 __all__ = ["readable"]
-
-_IN_ONE_FILE = 2**30
-"""Bytes of weights up to which a graph is one file: protobuf ends at 2 GiB."""
 
 
 @contextmanager
@@ -30,8 +28,7 @@ def readable(path: Path, model: ir.Model, version: tuple[int, int]) -> Iterator[
         yield path
         return
     take_apart(model.graph, names)
-    size = sum(one.const_value.nbytes for one in model.graph.initializers.values() if one.const_value is not None)
     with tempfile.TemporaryDirectory(prefix="bvx-build-") as folder:
         passing = Path(folder) / path.name
-        ir.save(model, passing, external_data=f"{path.name}.data" if size > _IN_ONE_FILE else None)
+        save_graph(model, passing, EXTERNAL_BEYOND)
         yield passing

@@ -83,10 +83,10 @@ def test_a_parser_that_reads_attention_is_given_the_file_itself(onnx_of):
 
 
 def test_a_large_graph_keeps_its_weights_beside_it(onnx_of, monkeypatch):
-    monkeypatch.setattr(older_module, "_IN_ONE_FILE", 1000)
+    monkeypatch.setattr(older_module, "EXTERNAL_BEYOND", 1000)
     path = onnx_of("bert", "fp16")
     with readable(path, ir.load(path), (10, 13)) as given:
-        assert (given.parent / f"{path.name}.data").exists()
+        assert (given.parent / f"{path.name}_data").exists()
         assert operators(given)["Softmax"] == 2
 
 
